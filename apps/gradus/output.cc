@@ -1,0 +1,81 @@
+#include "apps/gradus/output.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "gradus/core/error.h"
+
+namespace gradus::app {
+
+namespace {
+
+// Writes all bytes, waiting where the descriptor is non-blocking. Returns 0, or the errno that stopped it.
+int write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(descriptor, bytes.data(), bytes.size());
+    if (n >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) {
+      pollfd ready = {descriptor, POLLOUT, 0};
+      ::poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void Output::text(std::string_view text) {
+  const int error = write_all(descriptor_, text);
+  if (error == EPIPE || error == ECONNRESET) throw OutputClosed{};
+  if (error != 0) fail(ErrorCode::io, "stdout: {}; write to another place", std::strerror(error));
+}
+
+void Output::json_line(const nlohmann::ordered_json& object) {
+  text(object.dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
+}
+
+bool Output::terminal() const {
+  return ::isatty(descriptor_) == 1;
+}
+
+void print_error(std::string_view message) {
+  std::string line = fmt::format("gradus: {}", message);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  line += '\n';
+  write_all(STDERR_FILENO, line);  // there is nowhere left to tell of a failure here
+}
+
+std::string format_table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const Column& column : columns) widths.push_back(column.title.size());
+  for (const auto& row : rows) {
+    GRADUS_CHECK(row.size() == columns.size());
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  std::string table;
+  const auto append_cell = [&](std::size_t c, std::string_view cell) {
+    const bool last = c + 1 == columns.size();
+    if (columns[c].right) {
+      table += fmt::format("{:>{}}", cell, widths[c]);
+    } else {
+      table += last ? std::string(cell) : fmt::format("{:<{}}", cell, widths[c]);
+    }
+    table += last ? "\n" : "  ";
+  };
+  for (std::size_t c = 0; c < columns.size(); ++c) append_cell(c, columns[c].title);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) append_cell(c, row[c]);
+  }
+  return table;
+}
+
+}  // namespace gradus::app

@@ -1,0 +1,308 @@
+#include "gradus/autograd/ops.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gradus/core/thread_pool.h"
+#include "gradus/kernels/activation.h"
+#include "gradus/kernels/elementwise.h"
+#include "gradus/kernels/embedding.h"
+#include "gradus/kernels/norm.h"
+#include "gradus/kernels/softmax.h"
+
+namespace gradus::autograd {
+
+namespace {
+
+Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype()); }
+
+}  // namespace
+
+Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
+  struct Backward final : Node {
+    std::span<const int32_t> ids;
+    Parameter& table;
+    Var y;
+    Backward(std::span<const int32_t> i, Parameter& t, Var out) : ids(i), table(t), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (d_y.defined()) kernels::embedding_backward(ids, d_y, table.grad);
+    }
+  };
+  Tensor y = Tensor::empty({static_cast<int64_t>(ids.size()), table.value.dim(1)}, table.value.dtype());
+  kernels::embedding(ids, table.value, y);
+  const Var out = tape.emit(std::move(y), true);
+  if (tape.recording()) tape.record<Backward>(ids, table, out);
+  return out;
+}
+
+Var rms_norm(Var x, Parameter& gain, double eps) {
+  struct Backward final : Node {
+    Var x;
+    Parameter& gain;
+    Tensor inv_rms;
+    Var y;
+    Backward(Var in, Parameter& g, Tensor r, Var out) : x(in), gain(g), inv_rms(std::move(r)), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_x = like(d_y);
+      kernels::rms_norm_backward(x.value(), gain.value, inv_rms, d_y, d_x, gain.grad);
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  Tape& tape = *x.tape;
+  Tensor y = like(x.value());
+  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, x.value().dtype());
+  kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
+  const Var out = tape.emit(std::move(y), true);
+  if (tape.recording()) tape.record<Backward>(x, gain, std::move(inv_rms), out);
+  return out;
+}
+
+Var linear(Var x, Parameter& weight, Parameter* bias) {
+  struct Backward final : Node {
+    Var x;
+    Parameter& weight;
+    Parameter* bias;
+    Var y;
+    Backward(Var in, Parameter& w, Parameter* b, Var out) : x(in), weight(w), bias(b), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
+      if (bias != nullptr) kernels::bias_backward(d_y, bias->grad);
+      if (!tape.needs_grad(x)) return;
+      Tensor d_x = like(x.value());
+      kernels::gemm(d_y, weight.value, d_x);  // dX = dY W
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  Tape& tape = *x.tape;
+  Tensor y = Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
+  if (!tape.recording() && weight.packed.panels.defined()) {
+    kernels::gemm(x.value(), weight.packed, y);
+  } else {
+    kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
+  }
+  if (bias != nullptr) kernels::add_bias(y, bias->value);
+  const Var out = tape.emit(std::move(y), true);
+  if (tape.recording()) tape.record<Backward>(x, weight, bias, out);
+  return out;
+}
+
+Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table) {
+  struct Backward final : Node {
+    Var x;
+    std::span<const int32_t> positions;
+    int64_t heads;
+    const kernels::RopeTable& table;
+    Var y;
+    Backward(Var in, std::span<const int32_t> p, int64_t h, const kernels::RopeTable& t, Var out)
+        : x(in), positions(p), heads(h), table(t), y(out) {}
+    void backward(Tape& tape) override {
+      Tensor d = tape.take_grad(y);
+      if (!d.defined()) return;
+      if (!d.is_unique()) d = d.clone();
+      kernels::rope_backward(d, positions, heads, table);
+      tape.accumulate(x, std::move(d));
+    }
+  };
+  Tape& tape = *x.tape;
+  Tensor y = x.value().clone();
+  kernels::rope(y, positions, heads, table);
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x));
+  if (tape.recording()) tape.record<Backward>(x, positions, heads, table, out);
+  return out;
+}
+
+Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape, int64_t n_pages,
+              kernels::KeyValuePages* cache) {
+  struct Backward final : Node {
+    Var q, k, v;
+    Tensor lse;
+    kernels::AttentionLayout layout;
+    kernels::AttentionShape shape;
+    Var o;
+    Backward(Var q_in, Var k_in, Var v_in, Tensor l, const kernels::AttentionLayout& a, const kernels::AttentionShape& s, Var out)
+        : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), o(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_o = tape.take_grad(o);
+      if (!d_o.defined()) return;
+      Tensor d_q = like(q.value()), d_k = like(k.value()), d_v = like(v.value());
+      kernels::attention_backward(q.value(), k.value(), v.value(), o.value(), lse, d_o, layout, shape, d_q, d_k, d_v);
+      tape.accumulate(q, std::move(d_q));
+      tape.accumulate(k, std::move(d_k));
+      tape.accumulate(v, std::move(d_v));
+    }
+  };
+  Tape& tape = *q.tape;
+  GRADUS_CHECK(cache == nullptr || !tape.recording());
+  Tensor o = like(q.value());
+  Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, o.dtype());
+  kernels::KeyValuePages own;
+  if (cache == nullptr) own = kernels::make_key_value_pages(n_pages, shape, o.dtype());
+  kernels::KeyValuePages& pages = cache != nullptr ? *cache : own;
+  kernels::store_keys_values(k.value(), v.value(), layout, shape, pages);
+  kernels::attention_forward(q.value(), pages, layout, shape, o, lse);
+  const Var out = tape.emit(std::move(o), true);
+  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, out);
+  return out;
+}
+
+Var swiglu(Var gate, Var up) {
+  struct Backward final : Node {
+    Var gate, up, y;
+    Backward(Var g, Var u, Var out) : gate(g), up(u), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_gate = like(d_y), d_up = like(d_y);
+      kernels::swiglu_backward(gate.value(), up.value(), d_y, d_gate, d_up);
+      tape.accumulate(gate, std::move(d_gate));
+      tape.accumulate(up, std::move(d_up));
+    }
+  };
+  Tape& tape = *gate.tape;
+  Tensor y = like(gate.value());
+  kernels::swiglu(gate.value(), up.value(), y);
+  const Var out = tape.emit(std::move(y), tape.needs_grad(gate) || tape.needs_grad(up));
+  if (tape.recording()) tape.record<Backward>(gate, up, out);
+  return out;
+}
+
+Var add(Var a, Var b) {
+  struct Backward final : Node {
+    Var a, b, y;
+    Backward(Var left, Var right, Var out) : a(left), b(right), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      tape.accumulate(b, d_y);
+      tape.accumulate(a, d_y);
+    }
+  };
+  Tape& tape = *a.tape;
+  Tensor y = like(a.value());
+  kernels::add(a.value(), b.value(), y);
+  const Var out = tape.emit(std::move(y), tape.needs_grad(a) || tape.needs_grad(b));
+  if (tape.recording()) tape.record<Backward>(a, b, out);
+  return out;
+}
+
+namespace {
+
+// x[rows[begin..end)] as a dense matrix.
+Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor out = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
+  kernels::embedding(rows, x, out);
+  return out;
+}
+
+Tensor head_logits(const Tensor& x, const Parameter& weight) {
+  Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, x.dtype());
+  kernels::gemm(x, weight.value, logits, {.transpose_b = true});
+  return logits;
+}
+
+// Calls body(begin, end) for consecutive pieces of at most kHeadRows rows.
+template <class Body>
+void for_head_chunks(size_t n, Body body) {
+  for (size_t begin = 0; begin < n; begin += kHeadRows) body(begin, std::min(n, begin + static_cast<size_t>(kHeadRows)));
+}
+
+}  // namespace
+
+Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids, double temperature) {
+  struct Backward final : Node {
+    Var x;
+    Parameter& weight;
+    std::span<const int32_t> rows, ids;
+    double temperature;
+    Tensor lse;
+    Var y;
+    Backward(Var in, Parameter& w, std::span<const int32_t> r, std::span<const int32_t> i, double t, Tensor l, Var out)
+        : x(in), weight(w), rows(r), ids(i), temperature(t), lse(std::move(l)), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_x = Tensor::zeros(x.value().shape(), x.value().dtype());
+      for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
+        const Tensor h = gather_rows(x.value(), rows.subspan(begin, end - begin));
+        Tensor d_logits = head_logits(h, weight);
+        kernels::log_prob_backward(d_logits, ids.subspan(begin, end - begin), temperature,
+                                   lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
+                                   d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+        kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
+        Tensor d_h = like(h);
+        kernels::gemm(d_logits, weight.value, d_h);
+        kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
+      });
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  require(rows.size() == ids.size(), "token_log_probs: {} rows but {} ids", rows.size(), ids.size());
+  Tape& tape = *x.tape;
+  const auto n = static_cast<int64_t>(rows.size());
+  Tensor log_p = Tensor::empty({n}, x.value().dtype());
+  Tensor lse = Tensor::empty({n}, x.value().dtype());
+  for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
+    const Tensor logits = head_logits(gather_rows(x.value(), rows.subspan(begin, end - begin)), weight);
+    Tensor log_p_part = log_p.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));
+    Tensor lse_part = lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));
+    kernels::log_prob(logits, ids.subspan(begin, end - begin), temperature, log_p_part, lse_part);
+  });
+  const Var out = tape.emit(std::move(log_p), true);
+  if (tape.recording()) tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
+  return out;
+}
+
+namespace {
+
+template <class T>
+T weighted_sum_of(const Tensor& x, std::span<const double> weights) {
+  double total = 0;
+  for (size_t i = 0; i < weights.size(); ++i) total += weights[i] * static_cast<double>(x.data<T>()[i]);
+  return static_cast<T>(total);
+}
+
+template <class T>
+void scale_weights(std::span<const double> weights, double s, Tensor& out) {
+  for (size_t i = 0; i < weights.size(); ++i) out.data<T>()[i] = static_cast<T>(s * weights[i]);
+}
+
+}  // namespace
+
+Var weighted_sum(Var x, std::span<const double> weights) {
+  struct Backward final : Node {
+    Var x;
+    std::span<const double> weights;
+    Var y;
+    Backward(Var in, std::span<const double> w, Var out) : x(in), weights(w), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_x = like(x.value());
+      if (d_x.dtype() == DType::f64) {
+        scale_weights<double>(weights, d_y.data<double>()[0], d_x);
+      } else {
+        scale_weights<float>(weights, static_cast<double>(d_y.data<float>()[0]), d_x);
+      }
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  require(x.value().numel() == static_cast<int64_t>(weights.size()), "weighted_sum: {} values but {} weights", x.value().numel(),
+          weights.size());
+  Tape& tape = *x.tape;
+  Tensor y = Tensor::empty({1}, x.value().dtype());
+  if (y.dtype() == DType::f64) {
+    y.data<double>()[0] = weighted_sum_of<double>(x.value(), weights);
+  } else {
+    y.data<float>()[0] = weighted_sum_of<float>(x.value(), weights);
+  }
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x));
+  if (tape.recording()) tape.record<Backward>(x, weights, out);
+  return out;
+}
+
+}  // namespace gradus::autograd

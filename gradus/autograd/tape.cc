@@ -1,0 +1,57 @@
+#include "gradus/autograd/tape.h"
+
+#include "gradus/kernels/elementwise.h"
+
+namespace gradus::autograd {
+
+Var Tape::emit(Tensor value, bool needs_grad) {
+  slots_.push_back({std::move(value), Tensor{}, needs_grad && recording()});
+  return {this, static_cast<int32_t>(slots_.size()) - 1};
+}
+
+void Tape::accumulate(Var x, Tensor d_x) {
+  Slot& s = slot(x);
+  if (!s.needs_grad) return;
+  GRADUS_CHECK(d_x.shape() == s.value.shape());
+  if (!s.grad.defined()) {
+    s.grad = std::move(d_x);
+  } else if (s.grad.is_unique()) {
+    kernels::add_in_place(s.grad, d_x);
+  } else {  // shared with another value's gradient: leave that one alone
+    Tensor sum = Tensor::empty(d_x.shape(), d_x.dtype());
+    kernels::add(s.grad, d_x, sum);
+    s.grad = std::move(sum);
+  }
+}
+
+void Tape::backward(Var loss, double seed) {
+  GRADUS_CHECK(recording() && loss.tape == this);
+  require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element", to_string(value(loss).shape()));
+  Tensor d_loss = Tensor::empty(value(loss).shape(), value(loss).dtype());
+  kernels::fill(d_loss, seed);
+  accumulate(loss, std::move(d_loss));
+  for (size_t i = nodes_.size(); i-- > 0;) nodes_[i]->backward(*this);
+}
+
+void Tape::reset() {
+  for (size_t i = nodes_.size(); i-- > 0;) nodes_[i]->~Node();
+  nodes_.clear();
+  slots_.clear();
+  block_ = 0;
+  used_ = 0;
+}
+
+void* Tape::allocate(size_t bytes, size_t alignment) {
+  GRADUS_CHECK(recording() && bytes <= kBlockBytes && alignment <= alignof(std::max_align_t));
+  used_ = (used_ + alignment - 1) / alignment * alignment;
+  if (block_ < blocks_.size() && used_ + bytes > kBlockBytes) {
+    ++block_;
+    used_ = 0;
+  }
+  if (block_ == blocks_.size()) blocks_.push_back(std::make_unique<std::byte[]>(kBlockBytes));
+  void* at = blocks_[block_].get() + used_;
+  used_ += bytes;
+  return at;
+}
+
+}  // namespace gradus::autograd

@@ -1,0 +1,107 @@
+// Reverse-mode differentiation: a tape of fused operators (gradus/autograd/ops.h), run backwards once. Values and gradients are f32, or f64 on
+// the scalar references. A tape is reused: after the first step neither its nodes nor its tensors allocate.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradus/core/tensor.h"
+#include "gradus/kernels/gemm.h"
+
+namespace gradus::autograd {
+
+// A weight that training changes. `grad` has the shape of `value` and is accumulated into by Tape::backward.
+struct Parameter {
+  std::string name;
+  Tensor value;
+  Tensor grad;
+  kernels::PackedMatrix packed;  // of value^T, for inference; empty unless Transformer::pack made it
+
+  // Call after writing `value`.
+  void changed() { packed = {}; }
+};
+
+class Tape;
+
+// A value on a tape; cheap to copy, valid until the tape is reset.
+struct Var {
+  Tape* tape = nullptr;
+  int32_t id = -1;
+
+  const Tensor& value() const;
+  bool defined() const { return id >= 0; }
+};
+
+// An operator's record: what its backward needs. Lives in the tape's arena.
+struct Node {
+  virtual ~Node() = default;
+  virtual void backward(Tape& tape) = 0;
+};
+
+class Tape {
+ public:
+  // Inference: nothing is recorded, operators only compute.
+  enum class Mode { record, inference };
+  explicit Tape(Mode mode = Mode::record) : mode_(mode) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape() { reset(); }
+
+  bool recording() const { return mode_ == Mode::record; }
+
+  // A value that gradients do not flow into.
+  Var constant(Tensor value) { return emit(std::move(value), false); }
+  // The result of an operator; `needs_grad` if any input does.
+  Var emit(Tensor value, bool needs_grad);
+
+  bool needs_grad(Var x) const { return slot(x).needs_grad; }
+  const Tensor& value(Var x) const { return slot(x).value; }
+
+  // dL/dx as accumulated so far; undefined if nothing has flowed in.
+  const Tensor& grad(Var x) const { return slot(x).grad; }
+  // Adds d_x to dL/dx. The first is taken over and may be shared between values: whoever writes into one checks is_unique.
+  void accumulate(Var x, Tensor d_x);
+
+  // Records a node; its backward will run after those of all later nodes. Only while recording.
+  template <class N, class... Args>
+  void record(Args&&... args) {
+    nodes_.push_back(new (allocate(sizeof(N), alignof(N))) N(std::forward<Args>(args)...));
+  }
+
+  // Runs all nodes backwards from dL/dloss = `seed`; `loss` has one element. Gradients of parameters are added to Parameter::grad.
+  // The order of additions is the reverse order of recording: fixed. Intermediate gradients are freed as they are used up.
+  void backward(Var loss, double seed = 1.0);
+
+  // Gradient of a node's output, moved out of the tape: each output is read once, by the node that made it.
+  Tensor take_grad(Var x) { return std::exchange(slot(x).grad, Tensor{}); }
+
+  // Forgets all values and nodes, keeps the memory.
+  void reset();
+
+ private:
+  struct Slot {
+    Tensor value, grad;
+    bool needs_grad = false;
+  };
+  static constexpr size_t kBlockBytes = size_t{1} << 16;
+
+  Slot& slot(Var x) { return slots_[static_cast<size_t>(x.id)]; }
+  const Slot& slot(Var x) const { return slots_[static_cast<size_t>(x.id)]; }
+  void* allocate(size_t bytes, size_t alignment);
+
+  Mode mode_;
+  std::vector<Slot> slots_;
+  std::vector<Node*> nodes_;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  size_t block_ = 0, used_ = 0;
+};
+
+inline const Tensor& Var::value() const { return tape->value(*this); }
+
+}  // namespace gradus::autograd

@@ -1,0 +1,122 @@
+// A dense row-major tensor: a shape, a dtype, and a share in a block of storage. Copying a Tensor shares its elements;
+// `clone` copies them. Storage blocks are recycled: after the first step of a training loop, creating a tensor neither
+// allocates memory nor calls operator new.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "gradus/core/device.h"
+#include "gradus/core/dtype.h"
+#include "gradus/core/error.h"
+
+namespace gradus {
+
+// Up to four dimensions, each >= 0.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 4;
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims);
+  explicit Shape(std::span<const int64_t> dims);
+
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
+  int64_t numel() const;
+  bool operator==(const Shape&) const = default;
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+std::string to_string(const Shape& shape);  // "[4, 8]"
+
+namespace detail {
+struct Storage;  // reference-counted block; tensor.cc
+void retain(Storage* s) noexcept;
+void release(Storage* s) noexcept;
+}  // namespace detail
+
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: no elements, no shape
+  Tensor(const Tensor& other) noexcept;
+  Tensor(Tensor&& other) noexcept;
+  Tensor& operator=(Tensor other) noexcept;
+  ~Tensor() { detail::release(storage_); }
+
+  // Elements are uninitialised / zero. Throws exhausted when memory is.
+  static Tensor empty(Shape shape, DType dtype = DType::f32, Device device = {});
+  static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = {});
+  template <class T>
+  static Tensor from(std::span<const T> values, Shape shape);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int i) const { return shape_[i]; }
+  int rank() const { return shape_.rank(); }
+  int64_t numel() const { return shape_.numel(); }
+  DType dtype() const { return dtype_; }
+  Device device() const;
+  std::size_t bytes() const { return static_cast<std::size_t>(numel()) * size_of(dtype_); }
+
+  // Typed access; throws invalid_argument when T is not the tensor's dtype.
+  template <class T>
+  T* data() {
+    check_dtype(dtype_of<T>::value);
+    return static_cast<T*>(raw());
+  }
+  template <class T>
+  const T* data() const {
+    check_dtype(dtype_of<T>::value);
+    return static_cast<const T*>(raw());
+  }
+  template <class T>
+  std::span<T> span() {
+    return {data<T>(), static_cast<size_t>(numel())};
+  }
+  template <class T>
+  std::span<const T> span() const {
+    return {data<T>(), static_cast<size_t>(numel())};
+  }
+  void* raw() { return data_; }
+  const void* raw() const { return data_; }
+
+  Tensor view(Shape shape) const;                    // the same elements under another shape of equal numel
+  Tensor rows(int64_t begin, int64_t end) const;     // elements [begin, end) of the first dimension, shared
+  Tensor clone() const;                              // own copy
+  void copy_from(const Tensor& source);              // same shape and dtype
+  void fill_zero();
+  bool is_unique() const;                            // no other tensor shares the storage
+
+ private:
+  void check_dtype(DType wanted) const;
+
+  detail::Storage* storage_ = nullptr;
+  void* data_ = nullptr;
+  Shape shape_;
+  DType dtype_ = DType::f32;
+};
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, Shape shape) {
+  require(static_cast<int64_t>(values.size()) == shape.numel(), "tensor: {} values do not fill the shape {}", values.size(),
+          to_string(shape));
+  Tensor t = empty(shape, dtype_of<T>::value);
+  for (size_t i = 0; i < values.size(); ++i) t.data<T>()[i] = values[i];
+  return t;
+}
+
+// Blocks of storage created from the system since the program began; constant in the steady state of a training loop.
+int64_t tensor_storages_created();
+
+// Gives every block that no tensor uses back to the system.
+void trim_tensor_storage();
+
+}  // namespace gradus

@@ -1,0 +1,19 @@
+// Activations between matrix products. SwiGLU: Shazeer 2020, "GLU Variants Improve Transformer", eq. 6 with beta = 1.
+#pragma once
+
+#include "gradus/core/tensor.h"
+
+namespace gradus::kernels {
+
+// y = (gate * s) * up,   s = sigmoid(gate) = 1 / (1 + exp(-gate)) with ref::exp.
+//   gate, up  any shape  f32 | f64
+//   y         shape and dtype of gate; may be gate or up itself
+// Throws invalid_argument on a shape or dtype mismatch, unsupported on other dtypes.
+void swiglu(const Tensor& gate, const Tensor& up, Tensor& y);
+
+// d_up = d_y * (gate * s),   d_gate = (d_y * up) * (s * t),   t = 1 + gate * (1 - s) in one multiply-add.
+//   gate, up, d_y   as in the forward
+//   d_gate, d_up    overwritten; each may be one of the inputs, but not each other
+void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_y, Tensor& d_gate, Tensor& d_up);
+
+}  // namespace gradus::kernels

@@ -1,0 +1,33 @@
+// One step of AdamW on one tensor, fused and elementwise: Loshchilov & Hutter 2019, "Decoupled Weight Decay
+// Regularization", Algorithm 2. Schedules, clipping and the step count live in gradus/optim.
+#pragma once
+
+#include "gradus/core/tensor.h"
+
+namespace gradus::kernels {
+
+struct AdamWStep {
+  double learning_rate = 0;  // alpha times the schedule multiplier, eta_t alpha
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;      // lambda
+  double bias_correction1 = 1;  // 1 - beta1^t
+  double bias_correction2 = 1;  // 1 - beta2^t
+  double grad_scale = 1;        // the gradient is multiplied by this first: unscaling and clipping
+};
+
+// In this order, `*+` being one multiply-add of the active instruction set (isa.h):
+//   g     = grad * grad_scale
+//   m     = beta1 *+ m, onto (1 - beta1) * g                             (line 7)
+//   v     = beta2 *+ v, onto ((1 - beta2) * g) * g                       (line 8)
+//   r     = m / (sqrt(v * (1 / bias_correction2)) + eps)                 (lines 9, 10, 12)
+//   param = -(learning_rate * weight_decay) *+ param, onto param         (line 12)
+//   param = -(learning_rate / bias_correction1) *+ r, onto param         (line 12)
+// Expressions of the step's fields are computed in double, then rounded to the dtype of param.
+//   param, grad, m, v  same shape, f32 | f64, no overlap; param, m, v are updated
+// Differs: the decay is learning_rate * weight_decay, as PyTorch has it, not eta_t * weight_decay.
+// Throws invalid_argument on a shape or dtype mismatch or a bias correction that is not positive.
+void adamw_update(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamWStep& step);
+
+}  // namespace gradus::kernels

@@ -1,0 +1,168 @@
+#include "gradus/kernels/attention.h"
+
+#include <cstddef>
+#include <string_view>
+
+#include "gradus/kernels/cpu/attention.h"
+#include "gradus/kernels/isa.h"
+#include "gradus/kernels/ref/attention.h"
+
+namespace gradus::kernels {
+
+namespace {
+
+void check_shape(std::string_view op, const AttentionShape& s) {
+  require(s.heads >= 1 && s.kv_heads >= 1 && s.heads % s.kv_heads == 0,
+          "{}: {} heads and {} key/value heads; the second must divide the first", op, s.heads, s.kv_heads);
+  require(s.head_size >= 8 && s.head_size <= kMaxHeadSize && s.head_size % 8 == 0,
+          "{}: head size is {}, but must be a multiple of 8 from 8 to {}", op, s.head_size, kMaxHeadSize);
+}
+
+// `dtype` is that of the operation's first tensor. Text is made on failure only: these checks run in every step.
+void check_tensor(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
+  if (!x.defined() || x.shape() != wanted) {
+    fail(ErrorCode::invalid_argument, "{}: {} is {} but must be {}", op, what, to_string(x.shape()), to_string(wanted));
+  }
+  require(dtype == DType::f32 || dtype == DType::f64, "{}: dtype is {}, but f32 or f64 is needed; convert it first", op,
+          name(dtype));
+  require(x.dtype() == dtype, "{}: {} is {} but the first argument is {}; give all in one dtype", op, what,
+          name(x.dtype()), name(dtype));
+  if (x.device().type != DeviceType::cpu) {
+    fail(ErrorCode::unsupported, "{}: {} is on {}, but attention runs on the cpu only; copy it there", op, what,
+         name(x.device()));
+  }
+}
+
+void check_overlap(std::string_view op, std::string_view what, const Tensor& out, std::string_view what_in,
+                   const Tensor& in) {
+  const auto *a = static_cast<const std::byte*>(out.raw()), *b = static_cast<const std::byte*>(in.raw());
+  require(a + out.bytes() <= b || b + in.bytes() <= a, "{}: {} overlaps {}; give it its own storage", op, what,
+          what_in);
+}
+
+void check_pages(std::string_view op, const KeyValuePages& pages, const AttentionShape& s, DType dtype) {
+  const int64_t n_pages = pages.keys.rank() == 4 ? pages.keys.dim(0) : 0;
+  check_tensor(op, "pages.keys", pages.keys, {n_pages, s.kv_heads, s.head_size, kKeyBlock}, dtype);
+  check_tensor(op, "pages.values", pages.values, {n_pages, s.kv_heads, kKeyBlock, s.head_size}, dtype);
+}
+
+void check_rows(std::string_view op, const AttentionLayout& layout, int64_t rows) {
+  const auto &offsets = layout.row_offsets, &positions = layout.key_positions;
+  require(!offsets.empty() && offsets.front() == 0 && offsets.back() == rows,
+          "{}: row_offsets has {} entries and must start with 0 and end with the {} rows given", op, offsets.size(),
+          rows);
+  require(static_cast<int64_t>(positions.size()) == rows, "{}: {} key_positions for {} rows", op, positions.size(),
+          rows);
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    const int64_t begin = offsets[s], end = offsets[s + 1];
+    require(begin <= end && end <= rows, "{}: row_offsets[{}] is {} but row_offsets[{}] is {}; they must ascend to {}",
+            op, s, begin, s + 1, end, rows);
+    if (begin == end) continue;
+    require(positions[begin] >= -1, "{}: sequence {} starts at position {}, but -1 is the least", op, s,
+            positions[begin]);
+    for (int64_t r = begin + 1; r < end; ++r) {
+      require(positions[r] == positions[r - 1] + 1,
+              "{}: row {} of sequence {} is at position {} after {}; positions go up by 1", op, r, s, positions[r],
+              positions[r - 1]);
+    }
+  }
+}
+
+void check_blocks(std::string_view op, const AttentionLayout& layout, int64_t n_pages) {
+  require(static_cast<int64_t>(layout.block_table.size()) == layout.n_sequences() * layout.max_blocks,
+          "{}: block_table has {} entries, but {} sequences of {} blocks need {}", op, layout.block_table.size(),
+          layout.n_sequences(), layout.max_blocks, layout.n_sequences() * layout.max_blocks);
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    const int64_t end = layout.row_offsets[s + 1];
+    if (layout.row_offsets[s] == end) continue;
+    const int64_t n_blocks = (layout.key_positions[end - 1] + kKeyBlock) / kKeyBlock;  // 0 for position -1
+    require(n_blocks <= layout.max_blocks, "{}: position {} of sequence {} needs {} blocks, but max_blocks is {}", op,
+            layout.key_positions[end - 1], s, n_blocks, layout.max_blocks);
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      const int64_t page = layout.block_table[s * layout.max_blocks + b];
+      require(page >= 0 && page < n_pages, "{}: block {} of sequence {} is page {}, but there are {} pages", op, b, s,
+              page, n_pages);
+    }
+  }
+}
+
+}  // namespace
+
+KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape, DType dtype) {
+  constexpr std::string_view op = "make_key_value_pages";
+  check_shape(op, shape);
+  require(n_pages >= 0, "{}: {} pages asked for, but the number must not be negative", op, n_pages);
+  require(dtype == DType::f32 || dtype == DType::f64, "{}: dtype is {}, but f32 or f64 is needed", op, name(dtype));
+  return {.keys = Tensor::empty({n_pages, shape.kv_heads, shape.head_size, kKeyBlock}, dtype),
+          .values = Tensor::empty({n_pages, shape.kv_heads, kKeyBlock, shape.head_size}, dtype)};
+}
+
+void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
+                       KeyValuePages& pages) {
+  constexpr std::string_view op = "store_keys_values";
+  check_shape(op, shape);
+  const int64_t rows = k.rank() == 2 ? k.dim(0) : 0;
+  check_tensor(op, "k", k, {rows, shape.kv_heads * shape.head_size}, k.dtype());
+  check_tensor(op, "v", v, k.shape(), k.dtype());
+  check_pages(op, pages, shape, k.dtype());
+  check_rows(op, layout, rows);
+  check_blocks(op, layout, pages.keys.dim(0));
+  if (k.dtype() == DType::f64) return ref::store_keys_values<double>(k, v, layout, shape, pages);
+  if (active_isa() == Isa::ref) return ref::store_keys_values<float>(k, v, layout, shape, pages);
+  cpu::store_keys_values(k, v, layout, shape, pages);
+}
+
+void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
+                       const AttentionShape& shape, Tensor& o, Tensor& lse) {
+  constexpr std::string_view op = "attention_forward";
+  check_shape(op, shape);
+  const int64_t rows = q.rank() == 2 ? q.dim(0) : 0;
+  check_tensor(op, "q", q, {rows, shape.heads * shape.head_size}, q.dtype());
+  check_tensor(op, "o", o, q.shape(), q.dtype());
+  check_tensor(op, "lse", lse, {rows, shape.heads}, q.dtype());
+  check_pages(op, pages, shape, q.dtype());
+  check_overlap(op, "o", o, "q", q);
+  check_rows(op, layout, rows);
+  check_blocks(op, layout, pages.keys.dim(0));
+  if (q.dtype() == DType::f64) return ref::attention_forward<double>(q, pages, layout, shape, o, lse);
+  if (active_isa() == Isa::ref) return ref::attention_forward<float>(q, pages, layout, shape, o, lse);
+  cpu::attention_forward(q, pages, layout, shape, o, lse);
+}
+
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
+                        const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
+                        Tensor& d_k, Tensor& d_v) {
+  constexpr std::string_view op = "attention_backward";
+  check_shape(op, shape);
+  const int64_t rows = q.rank() == 2 ? q.dim(0) : 0;
+  const Shape queries{rows, shape.heads * shape.head_size}, keys{rows, shape.kv_heads * shape.head_size};
+  const struct {
+    std::string_view what;
+    const Tensor& x;
+    Shape shape;
+    bool written;
+  } tensors[] = {{"q", q, queries, false},    {"k", k, keys, false},        {"v", v, keys, false},
+                 {"o", o, queries, false},    {"d_o", d_o, queries, false}, {"lse", lse, {rows, shape.heads}, false},
+                 {"d_q", d_q, queries, true}, {"d_k", d_k, keys, true},     {"d_v", d_v, keys, true}};
+  for (const auto& t : tensors) check_tensor(op, t.what, t.x, t.shape, q.dtype());
+  for (const auto& out : tensors) {
+    for (const auto& other : tensors) {
+      if (out.written && &out != &other) check_overlap(op, out.what, out.x, other.what, other.x);
+    }
+  }
+  check_rows(op, layout, rows);
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    const int64_t begin = layout.row_offsets[s];
+    if (begin == layout.row_offsets[s + 1]) continue;
+    require(layout.key_positions[begin] == 0,
+            "{}: sequence {} starts at position {}; gradients need whole sequences, from 0", op, s,
+            layout.key_positions[begin]);
+  }
+  if (q.dtype() == DType::f64)
+    return ref::attention_backward<double>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+  if (active_isa() == Isa::ref)
+    return ref::attention_backward<float>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+  cpu::attention_backward(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+}
+
+}  // namespace gradus::kernels

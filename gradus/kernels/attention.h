@@ -1,0 +1,88 @@
+// Attention over packed rows and paged keys and values: one contract for training, prefill and decode. What the sampler
+// computes for a row is, bit for bit, what the trainer computes for it.
+//
+// Notation: H query heads, G key/value heads (G divides H; head h reads kv head h / (H/G)), D head size (a multiple of
+// 8, at most 256), rows = all rows of all sequences of the call.
+//
+// For query row i at position p_i of its sequence, head h, scale c:
+//   s_j = c * dot(q_i, k_j),  dot = one multiply-add chain over d ascending from 0;        j = 0 .. p_i (causal)
+// Keys are visited in blocks of kKeyBlock at absolute positions 0, 64, 128, ... of the SEQUENCE, ascending. Per block:
+//   m' = max(m, max_j s_j);   alpha = exp(m - m');   e_j = exp(s_j - m')   (masked slots: e_j = 0 exactly)
+//   l  = l * alpha + sum_j e_j     (one multiply-add; the sum: 16 lanes by slot % 16, ascending, then the tree of
+//                                   ref::sum_16_lanes)
+//   u_d = u_d * alpha + chain_j e_j v_jd   (chain: multiply-add over slots ascending from 0; then one multiply-add with
+//                                           alpha)
+// In the end o = u / l + 0 and lse = m + log(l). Start: m = -inf, l = 0, u = 0. A row without keys gives o = 0, lse =
+// -inf. Masked, padded and unwritten slots change no bit, wherever the block's other end lies; exp is ref::exp; every
+// multiply-add rounds as the active instruction set does (isa.h). The `+ 0` turns -0 into 0, so that no sign of an
+// underflow depends on how many masked slots a kernel visits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "gradus/core/tensor.h"
+
+namespace gradus::kernels {
+
+inline constexpr int64_t kKeyBlock = 64;      // positions per block and per page: two L1-resident tiles at head size 64
+inline constexpr int64_t kMaxHeadSize = 256;  // scratch tiles are sized for it
+
+struct AttentionShape {
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_size = 0;
+  double scale = 0;  // usually 1 / sqrt(head_size)
+};
+
+// Rows of a packed batch. Sequence s owns rows [row_offsets[s], row_offsets[s + 1]); row r sits at key_positions[r] of
+// its sequence (ascending by 1 inside a sequence) and sees the keys at positions 0 .. key_positions[r]; position -1
+// sees none. Page block_table[s * max_blocks + b] holds positions [64 b, 64 b + 64) of sequence s; entries past its
+// last row's block are never read. Sequences may share pages of positions that none of them stores to.
+struct AttentionLayout {
+  std::span<const int32_t> row_offsets;    // [n_sequences + 1], starts with 0, ends with rows
+  std::span<const int32_t> key_positions;  // [rows]
+  std::span<const int32_t> block_table;    // [n_sequences * max_blocks]
+  int64_t max_blocks = 0;
+
+  int64_t n_sequences() const { return static_cast<int64_t>(row_offsets.size()) - 1; }
+};
+
+// Keys and values in pages of kKeyBlock positions.
+//   keys    [n_pages, G, D, 64]   the positions of a page are the fast axis
+//   values  [n_pages, G, 64, D]
+struct KeyValuePages {
+  Tensor keys;
+  Tensor values;
+};
+
+// Uninitialised pages. dtype f32 | f64. Throws invalid_argument on an impossible shape, exhausted when memory is.
+KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape, DType dtype);
+
+// Stores rows k, v [rows, G * D] at their positions' slots (rows at position -1 nowhere); other slots keep their
+// values. Throws invalid_argument on a shape, dtype or layout mismatch, unsupported on another device than the CPU;
+// then nothing was stored.
+void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
+                       KeyValuePages& pages);
+
+// o[r, h, :] as above.   q [rows, H * D], o [rows, H * D] dtype of q; lse [rows, H] f32 (f64 for f64). o must not
+// overlap q. The keys and values of every visible position must have been stored and be finite; all other slots may
+// hold anything. f64, and every dtype under Isa::ref, runs on the scalar reference. Otherwise rows run in parallel;
+// results do not depend on the thread count, on the other rows, or on how rows are cut into calls. Throws as
+// store_keys_values. Cost: 4 D FLOP per head, row and visible key.
+void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
+                       const AttentionShape& shape, Tensor& o, Tensor& lse);
+
+// Gradients of a whole-sequence forward (every sequence's key_positions are 0, 1, 2, ...), recomputing the weights from
+// lse:
+//   P = exp(S - lse), D_i = sum_d dO O, dV = P^T dO, dS = P (dO V^T - D), dQ = c dS K, dK = c dS^T Q.
+//   k, v [rows, G * D]; o, lse as the forward left them; d_o [rows, H * D].  d_q, d_k, d_v are overwritten and overlap
+//   nothing.
+// Pages are not read: block_table may be empty. Sums over rows and over the heads of a group run ascending, heads
+// outermost: the same bits for every thread count. Throws as store_keys_values. Cost: 10 D FLOP per head, row and
+// visible key.
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
+                        const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
+                        Tensor& d_k, Tensor& d_v);
+
+}  // namespace gradus::kernels

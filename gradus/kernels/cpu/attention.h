@@ -1,0 +1,21 @@
+// Attention in float with Highway: the same bits as gradus/kernels/ref/attention.h on every instruction set, forward
+// and backward. Arguments are those of gradus/kernels/attention.h, already validated. Scratch lives on the stack.
+#pragma once
+
+#include "gradus/kernels/attention.h"
+
+namespace gradus::kernels::cpu {
+
+void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
+                       KeyValuePages& pages);
+
+// Tasks are runs of tiles: up to 24 (row, head) pairs that share a sequence and a key/value head.
+void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
+                       const AttentionShape& shape, Tensor& o, Tensor& lse);
+
+// One task per sequence and key/value head.
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
+                        const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
+                        Tensor& d_k, Tensor& d_v);
+
+}  // namespace gradus::kernels::cpu

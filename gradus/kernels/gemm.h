@@ -1,0 +1,51 @@
+// Matrix products whose summation order is a written contract, so that the product of one row has the same bits in a batch
+// of one and of thousands, packed or plain, from oneDNN or from our own kernel, on any number of threads.
+//
+// The contract, for every output element c[m, n] over the inner index k = 0 .. K-1:
+//   1. K is cut into blocks of gemm_k_block(K, transpose_a) from k = 0.
+//   2. Inside a block: acc = 0, then acc = multiply_add(a[m, k], b[k, n], acc) for k ascending (isa.h: fused where the machine can).
+//   3. Block sums are added in order: t = block 0; t = t + block 1; ...
+//   4. With `accumulate`, c = c + t; else c = t. An empty K gives t = 0.
+// `ref::gemm` states it in six lines; it is what oneDNN's AVX-512 kernels compute (checked at start-up, per shape).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "gradus/core/tensor.h"
+
+namespace gradus::kernels {
+
+// 512 up to K = 1024 and for a transposed left operand, else 1024: oneDNN's own blocking on AVX-512.
+int64_t gemm_k_block(int64_t k, bool transpose_a);
+
+struct GemmOptions {
+  bool transpose_a = false;  // A is stored [K, M]
+  bool transpose_b = false;  // B is stored [N, K], like a Hugging Face weight
+  bool accumulate = false;   // C += A B
+};
+
+// C [M, N] = op(A) [M, K] op(B) [K, N].  f32 or f64, all of one dtype, on the CPU; C must not overlap A or B.
+// Rows in parallel on pool(). Throws invalid_argument on a shape or dtype mismatch.
+void gemm(const Tensor& a, const Tensor& b, Tensor& c, GemmOptions options = {});
+
+// B in the layout of our kernel: for weights that are read many times between two updates (decoding).
+struct PackedMatrix {
+  Tensor panels = {};  // [n_panels, K, panel width], zero-padded
+  int64_t k = 0, n = 0;
+  int64_t panel_width = 0;  // the ISA's; 0 = f64 or ref: `panels` is B itself
+  bool transpose_b = false;
+};
+PackedMatrix pack_matrix(const Tensor& b, bool transpose_b);
+void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c);  // C = A B
+
+// Who computes. `automatic` picks the faster of the two by shape; `onednn` falls back to ours where the probe found other bits.
+enum class GemmBackend { automatic, highway, onednn };
+void set_gemm_backend(GemmBackend backend);
+GemmBackend gemm_backend();
+std::string_view name(GemmBackend backend);
+
+// Whether oneDNN computed this shape within the contract when it was last asked (probed on first use). For tests and records.
+bool onednn_keeps_contract(int64_t k, int64_t n, bool transpose_b);
+
+}  // namespace gradus::kernels

@@ -1,0 +1,64 @@
+// Scalar building blocks that the references and the vector kernels agree on, bit for bit.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "gradus/kernels/isa.h"
+
+namespace gradus::kernels::ref {
+
+// a * b + c, rounded as the active instruction set rounds it (isa.h).
+struct MultiplyAdd {
+  bool fused = fused_multiply_add();
+  template <class T>
+  T operator()(T a, T b, T c) const {
+    return fused ? std::fma(a, b, c) : a * b + c;
+  }
+};
+
+// Constants of the float exponential: e^x = 2^n * e^r, n = round(x / ln 2), r = x - n ln 2 in two parts (Cody & Waite),
+// e^r = 1 + r + r^2 (1/2 + r (1/6 + ...)) to degree 7 (Taylor; |r| <= ln2 / 2, relative error below 1e-8 before rounding).
+struct ExpConstants {
+  static constexpr float kLog2E = 0x1.715476p+0f;
+  static constexpr float kLn2High = 0x1.62e400p-1f;
+  static constexpr float kLn2Low = 0x1.7f7d1cp-20f;
+  static constexpr float kSmallest = -0x1.5d58a0p+6f;  // below -87.3365 the result is 0: no subnormals come out
+  static constexpr float kLargest = 0x1.62e42ep+6f;    // above 88.7228 the result is +inf
+  static constexpr float kTaylor[6] = {0.5f, 0x1.555556p-3f, 0x1.555556p-5f, 0x1.111112p-7f, 0x1.6c16c2p-10f, 0x1.a01a02p-13f};
+};
+
+// e^x. exp(0) is exactly 1, exp(-inf) exactly 0, NaN stays NaN.
+inline float exp(float x, MultiplyAdd mul_add = {}) {
+  using C = ExpConstants;
+  if (x < C::kSmallest) return 0.0f;
+  if (x > C::kLargest) return std::numeric_limits<float>::infinity();
+  if (x != x) return x;
+  const float n = std::nearbyint(x * C::kLog2E);
+  const float r = mul_add(n, -C::kLn2Low, mul_add(n, -C::kLn2High, x));
+  float p = C::kTaylor[5];
+  for (int i = 4; i >= 0; --i) p = mul_add(p, r, C::kTaylor[i]);
+  p = mul_add(mul_add(p, r, 1.0f), r, 1.0f);  // 1 + r (1 + r (1/2 + ...))
+  // n is in [-126, 128]: scale in two steps so that neither factor overflows.
+  const auto scale = [](int e) { return std::bit_cast<float>(static_cast<uint32_t>(e + 127) << 23); };
+  const int whole = static_cast<int>(n), half = whole >> 1;
+  return p * scale(half) * scale(whole - half);
+}
+inline double exp(double x, MultiplyAdd = {}) { return std::exp(x); }
+
+// Sum of f(i) over i in [0, n) in the order of the vector kernels: 16 lanes, lane l adds i = l, l + 16, ... ascending by
+// `step(lane, i)`; then lanes are added in a tree: l += l + 8, l + 4, l + 2, l + 1.
+template <class T, class Step>
+T sum_16_lanes(int64_t n, Step step) {
+  T lane[16] = {};
+  for (int64_t i = 0; i < n; ++i) lane[i % 16] = step(lane[i % 16], i);
+  for (int width = 8; width >= 1; width /= 2) {
+    for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
+  }
+  return lane[0];
+}
+
+}  // namespace gradus::kernels::ref

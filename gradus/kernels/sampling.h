@@ -1,0 +1,27 @@
+// Draws a token per row of logits and records its log-probability. Where the uniforms come from (a counter keyed by
+// sequence and position) is the caller's business.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "gradus/core/tensor.h"
+
+namespace gradus::kernels {
+
+// temperature > 0: the first id whose cumulative probability sum_{j <= id} p_j exceeds u, with p_j as in softmax.h and
+// the
+//   sum one ascending chain in double; if rounding leaves none, the last id with p_j > 0. A masked id (-inf) is never
+//   drawn.
+// temperature = 0: the largest logit, the lowest id among equals.
+// log_prob is that of softmax.h's `log_prob` for (logits, id, temperature), bit for bit, computed by the same code; at
+// temperature 0 it is that of temperature 1.
+//   logits    [rows, n_vocab]  f32, n_vocab >= 1
+//   uniforms  [rows] in [0, 1); not read, and may be empty, at temperature 0
+//   ids, log_prob  [rows]  overwritten
+// Rows run in parallel and depend on nothing but their own logits and u. Throws invalid_argument on a size mismatch or
+// a negative temperature, diverged when a row holds NaN, +inf, or nothing but -inf (the outputs are then unspecified).
+void sample_tokens(const Tensor& logits, double temperature, std::span<const float> uniforms, std::span<int32_t> ids,
+                   std::span<float> log_prob);
+
+}  // namespace gradus::kernels

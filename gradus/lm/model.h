@@ -1,0 +1,47 @@
+// A language model = a transformer, its tokenizer, and the special ids. Saved and loaded as a Hugging Face folder.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "gradus/core/safetensors.h"
+#include "gradus/lm/tokenizer/tokenizer.h"
+#include "gradus/nn/transformer.h"
+
+namespace gradus::lm {
+
+class Model {
+ public:
+  // A new model with random weights; config.n_vocab is taken from the tokenizer.
+  static Model create(nn::TransformerConfig config, Tokenizer tokenizer, uint64_t seed = 0);
+
+  nn::Transformer& transformer() { return *transformer_; }
+  const nn::Transformer& transformer() const { return *transformer_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const nn::TransformerConfig& config() const { return transformer_->config(); }
+
+  // The folder's files as text and tensors, for a checkpoint.
+  std::string config_text() const;
+  std::string tokenizer_text() const;
+  NamedTensors weights() const;  // shares the parameters' storage
+
+  // Copies weights in. Throws corrupt, naming the tensor, when one is missing, left over, or has another shape.
+  void set_weights(const SafetensorsFile& file, std::string_view origin);
+
+ private:
+  Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer);
+  friend Model load(const std::filesystem::path& folder);
+
+  std::unique_ptr<nn::Transformer> transformer_;
+  Tokenizer tokenizer_;
+};
+
+// Writes config.json, model.safetensors, tokenizer.json and tokenizer_config.json, each as a whole; the folder is made
+// if missing.
+void save(const Model& model, const std::filesystem::path& folder);
+
+// Throws not_found or corrupt, naming the file.
+Model load(const std::filesystem::path& folder);
+
+}  // namespace gradus::lm

@@ -1,0 +1,74 @@
+// The decoder of the Llama / Qwen2 family: pre-norm blocks of rotary grouped-query attention and SwiGLU.
+// One definition serves training, prefill and decoding; which one is the tape's mode and the cache's presence.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "gradus/autograd/ops.h"
+#include "gradus/nn/token_batch.h"
+#include "gradus/nn/transformer_config.h"
+
+namespace gradus::nn {
+
+using autograd::Parameter;
+using autograd::Tape;
+using autograd::Var;
+
+// Pages of keys and values, one set per layer; a sequence's block table numbers the same pages in all layers.
+struct KeyValueCache {
+  std::vector<kernels::KeyValuePages> layers;
+  int64_t n_pages = 0;
+};
+
+class Transformer {
+ public:
+  // Weights are zero until `initialise` or a loader fills them; they need no gradients until `allocate_gradients`.
+  explicit Transformer(const TransformerConfig& config, DType dtype = DType::f32);
+  Transformer(const Transformer&) = delete;
+  Transformer& operator=(const Transformer&) = delete;
+
+  const TransformerConfig& config() const { return config_; }
+  DType dtype() const { return dtype_; }
+
+  // Normal weights: embedding std 0.02, matrices 1/sqrt(fan in), those that write into the residual stream further divided by
+  // sqrt(2 layers) (Radford et al. 2019, section 2.3); gains 1, biases 0. Each parameter has its own stream: Rng(seed, init, index).
+  void initialise(uint64_t seed);
+
+  // All weights in a fixed order, with the names of a Hugging Face checkpoint.
+  const std::vector<Parameter*>& parameters() const { return order_; }
+  Parameter& head() { return config_.tie_embeddings ? *embedding_ : *head_; }
+
+  void allocate_gradients();
+  // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
+  void pack();
+
+  // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or position out of range.
+  Var hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache = nullptr);
+
+  // x W_head^T -> [n, n_vocab] for the given rows of `hidden`; inference.
+  Tensor logits(const Tensor& hidden);
+
+  KeyValueCache make_cache(int64_t n_pages) const;
+  kernels::AttentionShape attention_shape() const;
+
+ private:
+  struct Layer {
+    Parameter *input_norm, *q, *k, *v, *o, *post_norm, *gate, *up, *down;
+    Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+  };
+  Parameter* make_parameter(std::string name, Shape shape);
+  Var block(Var x, const Layer& layer, const TokenBatch& batch, kernels::KeyValuePages* pages);
+
+  TransformerConfig config_;
+  DType dtype_;
+  std::deque<Parameter> storage_;
+  std::vector<Parameter*> order_;
+  std::vector<Layer> layers_;
+  Parameter *embedding_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
+  kernels::RopeTable rope_;
+};
+
+}  // namespace gradus::nn

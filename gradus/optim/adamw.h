@@ -1,0 +1,43 @@
+// AdamW over a list of parameters: moments, step count, and a reset. The update itself is kernels::adamw_update.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gradus/autograd/tape.h"
+
+namespace gradus::optim {
+
+struct AdamWConfig {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.0;  // matrices only; gains and biases are not decayed
+};
+
+class AdamW {
+ public:
+  AdamW(std::vector<autograd::Parameter*> parameters, const AdamWConfig& config);
+
+  // One update from Parameter::grad * grad_scale; marks the parameters as changed.
+  void step(double learning_rate, double grad_scale = 1.0);
+
+  // Forgets moments and step count: each k1.5 iteration is a new problem.
+  void reset();
+
+  int64_t steps() const { return steps_; }
+  const std::vector<autograd::Parameter*>& parameters() const { return parameters_; }
+
+  // State for a checkpoint: moments in the parameters' order.
+  std::vector<Tensor>& first_moments() { return m_; }
+  std::vector<Tensor>& second_moments() { return v_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+ private:
+  std::vector<autograd::Parameter*> parameters_;
+  AdamWConfig config_;
+  std::vector<Tensor> m_, v_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace gradus::optim

@@ -1,0 +1,142 @@
+#include "gradus/posttrain/k15.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gradus/optim/schedule.h"
+#include "gradus/posttrain/likelihood.h"
+#include "gradus/run/train_step.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+double mean_reward(std::span<const Rollout> rollouts) {
+  double sum = 0;
+  for (const Rollout& r : rollouts) sum += r.reward.value;
+  return rollouts.empty() ? 0.0 : sum / static_cast<double>(rollouts.size());
+}
+
+// sum_t log pi_theta(y_t) - log pi_i(y_t)
+double log_ratio(std::span<const float> now, std::span<const float> recorded) {
+  double delta = 0;
+  for (size_t t = 0; t < now.size(); ++t) delta += static_cast<double>(now[t]) - static_cast<double>(recorded[t]);
+  return delta;
+}
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  double largest = 0;
+  for (size_t t = 0; t < a.size(); ++t) {
+    const double d = std::abs(static_cast<double>(a[t]) - static_cast<double>(b[t]));
+    largest = d <= largest ? largest : d;  // a NaN wins
+  }
+  return largest;
+}
+
+}  // namespace
+
+K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed)
+    : model_(model),
+      task_(task),
+      config_(config),
+      seed_(seed),
+      curriculum_({.least = task.difficulties().first,
+                   .greatest = task.difficulties().second,
+                   .first_greatest = std::min(task.difficulties().second, static_cast<int>(config.first_max_difficulty)),
+                   .widened_at = config.widened_at,
+                   .prioritised = config.prioritised}),
+      optimiser_(model.transformer().parameters(), {}) {
+  require(config.prompts >= 1 && config.samples >= 1 && config.max_rows >= 1 && config.max_tokens >= 1,
+          "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", config.prompts, config.samples,
+          config.max_rows, config.max_tokens);
+  require(config.minibatches >= 1 && config.minibatches <= config.prompts, "k15: minibatches {} must be 1 to prompts {}",
+          config.minibatches, config.prompts);
+  require(config.tau > 0 && config.temperature > 0, "k15: tau {} and temperature {} must be positive", config.tau, config.temperature);
+  require(config.weighting == "k15" || config.weighting == "rest", "k15: weighting is '{}', but must be k15 or rest", config.weighting);
+  model.transformer().allocate_gradients();
+}
+
+double K15::fraction() const {
+  return config_.iterations == 0 ? 1.0 : static_cast<double>(state_.iteration) / static_cast<double>(config_.iterations);
+}
+
+K15State& K15::state() {
+  state_.curriculum = curriculum_.state();
+  return state_;
+}
+
+void K15::restore(const K15State& state) {
+  state_ = state;
+  curriculum_.restore(state.curriculum);
+}
+
+std::vector<Problem> K15::draw_problems() const {
+  std::vector<Problem> problems;
+  for (int64_t p = 0; p < config_.prompts; ++p) {
+    // The upper half of the indices: the warm-up draws from the lower.
+    Rng rng(seed_, Purpose::data, (uint64_t{1} << 47) + static_cast<uint64_t>(state_.iteration * config_.prompts + p));
+    problems.push_back(make_training_problem(task_, rng, curriculum_.draw(rng, fraction())));
+  }
+  return problems;
+}
+
+Metrics K15::iterate(const std::function<bool()>& should_stop) {
+  // 1. Sample from pi_i, judge.
+  const int64_t n = config_.prompts * config_.samples;
+  rollouts_ = make_rollouts(model_, task_, draw_problems(),
+                            {.samples = config_.samples,
+                             .first_sequence = static_cast<uint64_t>(state_.iteration * n),
+                             .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_}},
+                            should_stop);
+  std::vector<double> reward_mean;  // r_bar per problem
+  int64_t mixed = 0;
+  for (size_t p = 0; p < rollouts_.problems.size(); ++p) {
+    reward_mean.push_back(mean_reward(rollouts_.of(p)));
+    curriculum_.record(rollouts_.problems[p].difficulty, std::clamp(reward_mean.back(), 0.0, 1.0));
+    const auto same = [&](const Rollout& r) { return r.reward.value == rollouts_.of(p).front().reward.value; };
+    mixed += !std::ranges::all_of(rollouts_.of(p), same);
+  }
+
+  // 4. A new problem: the optimiser starts anew; pi_i is what was recorded.
+  optimiser_.reset();
+  PackedLikelihood likelihood(model_.transformer(), config_.temperature, config_.max_rows);
+  run::TrainStep train_step(optimiser_, {.clip_norm = config_.clip_norm});
+  double mismatch = 0, grad_norm = 0, delta_sum = 0;
+  int64_t tokens = 0;
+  std::vector<TrainSequence> sequences;
+  for (int64_t b = 0; b < config_.minibatches; ++b) {
+    const int64_t first = b * config_.prompts / config_.minibatches * config_.samples;
+    const int64_t last = (b + 1) * config_.prompts / config_.minibatches * config_.samples;
+    const std::span<const Rollout> batch(rollouts_.rollouts.data() + first, static_cast<size_t>(last - first));
+    sequences.clear();
+    for (const Rollout& r : batch) sequences.push_back(r.sequence());
+    const auto weigh = [&](size_t j, std::span<const float> log_probs) {
+      const Rollout& y = batch[j];
+      if (b == 0) mismatch = std::max(mismatch, largest_difference(log_probs, y.log_probs));
+      const double delta = log_ratio(log_probs, y.log_probs);  // 2.
+      delta_sum += delta;
+      tokens += static_cast<int64_t>(y.tokens.size());
+      const double w = config_.weighting == "k15" ? k15_weight(y.reward.value, reward_mean[y.problem], config_.tau, delta)  // (3)
+                                                  : y.reward.value;
+      return w / static_cast<double>(batch.size());  // (1/k) per problem, mean over problems
+    };
+    const double rate = config_.learning_rate * optim::warmup_constant(b, config_.inner_warmup);
+    const run::TrainStepResult result =
+        train_step.run(state_.iteration, rate, [&](int64_t, const auto& backward) { likelihood.run(sequences, weigh, backward); });  // 3.
+    grad_norm = std::max(grad_norm, result.grad_norm);
+  }
+  ++state_.iteration;
+
+  const Evaluation e = evaluate(task_, rollouts_);
+  return {{"reward_mean", mean_reward(rollouts_.rollouts)},
+          {"response_tokens_mean", e.response_tokens_mean},
+          {"mismatch_max", mismatch},
+          {"grad_norm", grad_norm},
+          {"delta_mean", delta_sum / static_cast<double>(n)},
+          {"long_share", e.long_share},
+          {"ended_share", e.ended_share},
+          {"groups_mixed", static_cast<double>(mixed) / static_cast<double>(config_.prompts)},
+          {"tokens", static_cast<double>(tokens)}};
+}
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,34 @@
+// What the learners of this room share: the model under training, the task, where progress goes, and how a run is asked to stop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gradus/lm/model.h"
+#include "gradus/posttrain/rollout.h"
+#include "gradus/posttrain/task.h"
+
+namespace gradus::posttrain {
+
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+// One finished step or iteration.
+struct Progress {
+  std::string_view phase;       // "sft", "k15"
+  int64_t iteration = 0;        // from 1
+  double fraction = 0;          // of the phase
+  const Metrics& metrics;
+  const RolloutBatch* rollouts = nullptr;  // of this iteration, if it sampled
+};
+
+// Callbacks of a learner; each may be empty.
+struct Hooks {
+  std::function<void(const Progress&)> on_step;
+  std::function<bool()> should_stop;       // asked between steps and while sampling; true ends the learner with Error{interrupted}
+};
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,51 @@
+// The weighted likelihood of responses: the one gradient that SFT, k1.5 and its baselines share.
+// Sequences are packed into micro-batches; per sequence y with weight w the loss is -w * sum_t log pi(y_t | y_<t).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "gradus/nn/transformer.h"
+
+namespace gradus::posttrain {
+
+struct TrainSequence {
+  std::span<const int32_t> tokens;  // prompt and response; must outlive the call
+  int64_t prompt_tokens = 0;        // >= 1; the response is tokens[prompt_tokens ..)
+
+  int64_t response_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
+};
+
+class PackedLikelihood {
+ public:
+  // temperature > 0: log pi is that of softmax(logits / temperature). A micro-batch takes sequences until max_rows would be passed.
+  PackedLikelihood(nn::Transformer& model, double temperature, int64_t max_rows)
+      : model_(model), temperature_(temperature), max_rows_(max_rows) {}
+
+  // weigh(i, log_probs of sequence i's response tokens) -> w_i, called once for each sequence, in order.
+  using Weigh = std::function<double(size_t, std::span<const float>)>;
+  using Backward = std::function<void(nn::Var loss)>;
+
+  // Forward, weigh, then backward(loss) per micro-batch, in order.
+  void run(std::span<const TrainSequence> sequences, const Weigh& weigh, const Backward& backward);
+
+  // Forward only: visit(i, log_probs) for each sequence, from the same packed pass that the gradient uses.
+  void evaluate(std::span<const TrainSequence> sequences, const std::function<void(size_t, std::span<const float>)>& visit);
+
+ private:
+  // Packs sequences from `begin` on; returns the end of the micro-batch.
+  size_t pack(std::span<const TrainSequence> sequences, size_t begin);
+
+  nn::Transformer& model_;
+  double temperature_;
+  int64_t max_rows_;
+  nn::Tape tape_{nn::Tape::Mode::record};
+  nn::Tape inference_{nn::Tape::Mode::inference};
+  nn::TokenBatch batch_;
+  std::vector<int32_t> rows_, targets_;  // of the response tokens: the row that predicts each, and its id
+  std::vector<double> weights_;
+};
+
+}  // namespace gradus::posttrain

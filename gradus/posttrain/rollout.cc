@@ -1,0 +1,81 @@
+#include "gradus/posttrain/rollout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace gradus::posttrain {
+
+RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Problem> problems, const RolloutConfig& config,
+                           const std::function<bool()>& should_stop) {
+  const lm::Tokenizer& tokenizer = model.tokenizer();
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<lm::SampleRequest> requests;
+  for (const Problem& p : problems) prompts.push_back(tokenizer.encode(task.prompt(p)));
+  for (const std::vector<int32_t>& prompt : prompts) {
+    for (int64_t j = 0; j < config.samples; ++j) requests.push_back({prompt, config.first_sequence + requests.size()});
+  }
+  std::vector<lm::Sample> samples = lm::Sampler(model, config.sampler).generate(requests, should_stop);
+
+  RolloutBatch batch{.problems = std::move(problems), .rollouts = {}, .samples = config.samples};
+  std::vector<Judged> judged;
+  for (size_t r = 0; r < samples.size(); ++r) {
+    lm::Sample& s = samples[r];
+    Rollout rollout{.problem = r / static_cast<size_t>(config.samples),
+                    .tokens = prompts[r / static_cast<size_t>(config.samples)],
+                    .prompt_tokens = static_cast<int64_t>(requests[r].prompt.size()),
+                    .log_probs = std::move(s.log_probs),
+                    .answer = tokenizer.decode(std::span(s.tokens).first(s.tokens.size() - (s.ended ? 1 : 0))),
+                    .ended = s.ended,
+                    .reward = {}};
+    rollout.tokens.insert(rollout.tokens.end(), s.tokens.begin(), s.tokens.end());
+    batch.rollouts.push_back(std::move(rollout));
+  }
+  for (const Rollout& r : batch.rollouts) {
+    if (r.ended) judged.push_back({&batch.problems[r.problem], r.answer});
+  }
+  const std::vector<Reward> rewards = task.judge_all(judged);
+  size_t next = 0;
+  for (Rollout& r : batch.rollouts) {
+    if (r.ended) r.reward = rewards[next++];
+  }
+  return batch;
+}
+
+Evaluation evaluate(const Task& task, const RolloutBatch& batch) {
+  Evaluation e{.answers = static_cast<int64_t>(batch.rollouts.size())};
+  int64_t correct = 0, ended = 0, tokens = 0, n_long = 0, n_short = 0, long_correct = 0, short_correct = 0;
+  for (const Rollout& r : batch.rollouts) {
+    correct += r.reward.correct;
+    ended += r.ended;
+    tokens += r.response_tokens();
+    const std::string style = task.style(r.answer);
+    if (style == "long") ++n_long, long_correct += r.reward.correct;
+    if (style == "short") ++n_short, short_correct += r.reward.correct;
+  }
+  const auto ratio = [](int64_t a, int64_t b) {
+    return b == 0 ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(a) / static_cast<double>(b);
+  };
+  e.accuracy = ratio(correct, e.answers);
+  e.ended_share = ratio(ended, e.answers);
+  e.response_tokens_mean = ratio(tokens, e.answers);
+  e.long_share = ratio(n_long, n_long + n_short);
+  e.long_accuracy = ratio(long_correct, n_long);
+  e.short_accuracy = ratio(short_correct, n_short);
+  return e;
+}
+
+double mismatch_max(lm::Model& model, std::span<const Rollout> rollouts, double temperature, int64_t max_rows) {
+  std::vector<TrainSequence> sequences;
+  for (const Rollout& r : rollouts) sequences.push_back(r.sequence());
+  double largest = 0;
+  PackedLikelihood(model.transformer(), temperature, max_rows).evaluate(sequences, [&](size_t i, std::span<const float> log_probs) {
+    for (size_t t = 0; t < log_probs.size(); ++t) {
+      const double difference = std::abs(static_cast<double>(log_probs[t]) - static_cast<double>(rollouts[i].log_probs[t]));
+      largest = difference <= largest ? largest : difference;  // a NaN wins
+    }
+  });
+  return largest;
+}
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,77 @@
+#include "gradus/posttrain/sft.h"
+
+#include <algorithm>
+
+#include "gradus/optim/schedule.h"
+#include "gradus/posttrain/likelihood.h"
+#include "gradus/run/train_step.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+CurriculumConfig warm_up_curriculum(const Task& task, const SftConfig& c) {
+  const auto [least, task_greatest] = task.difficulties();
+  const int greatest = c.max_difficulty > 0 ? std::min(task_greatest, static_cast<int>(c.max_difficulty)) : task_greatest;
+  return {.least = least,
+          .greatest = greatest,
+          .first_greatest = std::min(greatest, static_cast<int>(c.first_max_difficulty)),
+          .widened_at = c.widened_at};
+}
+
+}  // namespace
+
+Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed)
+    : model_(model),
+      task_(task),
+      config_(config),
+      seed_(seed),
+      curriculum_(warm_up_curriculum(task, config)),
+      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}) {
+  require(config.sequences >= 1 && config.max_rows >= 1, "sft: sequences {} and max_rows {} must be at least 1", config.sequences,
+          config.max_rows);
+  model.transformer().allocate_gradients();
+}
+
+double Sft::fraction() const {
+  return config_.tokens == 0 ? 1.0 : std::min(1.0, static_cast<double>(state_.tokens) / static_cast<double>(config_.tokens));
+}
+
+Metrics Sft::step() {
+  const lm::Tokenizer& tokenizer = model_.tokenizer();
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<TrainSequence> sequences;
+  int64_t n_tokens = 0, n_targets = 0;
+  for (int64_t i = 0; i < config_.sequences; ++i) {
+    Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
+    const Problem problem = make_warm_up_problem(task_, rng, curriculum_.draw(rng, fraction()));
+    std::vector<int32_t> sequence = tokenizer.encode(task_.prompt(problem));
+    const auto prompt_tokens = static_cast<int64_t>(sequence.size());
+    const std::vector<int32_t> response = tokenizer.encode(task_.demonstration(problem, rng));
+    sequence.insert(sequence.end(), response.begin(), response.end());
+    sequence.push_back(tokenizer.eos_id());
+    n_tokens += static_cast<int64_t>(sequence.size());
+    n_targets += static_cast<int64_t>(sequence.size()) - prompt_tokens;
+    tokens.push_back(std::move(sequence));
+    sequences.push_back({{}, prompt_tokens});
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) sequences[i].tokens = tokens[i];
+
+  const auto total = static_cast<int64_t>(config_.tokens);
+  const double rate = config_.learning_rate *
+                      optim::warmup_cosine(state_.tokens, static_cast<int64_t>(config_.warmup * static_cast<double>(total)), total, 0.1);
+  PackedLikelihood likelihood(model_.transformer(), 1.0, config_.max_rows);
+  run::TrainStep train_step(optimiser_, {.clip_norm = config_.clip_norm});
+  const double weight = 1.0 / static_cast<double>(n_targets);
+  const run::TrainStepResult result = train_step.run(state_.step, rate, [&](int64_t, const auto& backward) {
+    likelihood.run(sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
+  });
+  ++state_.step;
+  state_.tokens += n_tokens;
+  return {{"loss", result.loss},
+          {"grad_norm", result.grad_norm},
+          {"learning_rate", rate},
+          {"tokens", static_cast<double>(n_tokens)}};
+}
+
+}  // namespace gradus::posttrain

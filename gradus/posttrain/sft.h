@@ -1,0 +1,69 @@
+// Supervised fine-tuning on a task's demonstrations: the warm-up that gives RL something to find.
+// Loss: the mean negative log-likelihood of the demonstrations' tokens, end token included; prompts are not imitated.
+#pragma once
+
+#include <cstdint>
+
+#include "gradus/optim/adamw.h"
+#include "gradus/posttrain/curriculum.h"
+#include "gradus/posttrain/learner.h"
+
+namespace gradus::posttrain {
+
+struct SftConfig {
+  int64_t tokens = 3'000'000;      // budget, prompts included
+  int64_t sequences = 96;          // per step
+  double learning_rate = 2e-3;     // peak; cosine to a tenth over the budget
+  double warmup = 0.02;            // share of the budget with a rising rate
+  double weight_decay = 0.01;
+  double clip_norm = 1.0;
+  int64_t max_rows = 2048;         // rows of a micro-batch
+  int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
+  double widened_at = 0.5;         // share of the budget at which all difficulties are in use
+  int64_t max_difficulty = 0;      // none beyond this in the warm-up; 0 = the task's greatest
+
+  template <class F>
+  void fields(F& f) {
+    f("tokens", tokens, "budget of the warm-up, prompts included; 0 = no warm-up");
+    f("sequences", sequences, "sequences per step");
+    f("learning_rate", learning_rate, "peak learning rate; cosine to a tenth over the budget");
+    f("warmup", warmup, "share of the budget with a rising rate");
+    f("weight_decay", weight_decay, "AdamW's decoupled decay of the matrices");
+    f("clip_norm", clip_norm, "largest global gradient norm; 0 = off");
+    f("max_rows", max_rows, "rows of a micro-batch");
+    f("first_max_difficulty", first_max_difficulty, "start with difficulties up to this and widen; 0 = all at once");
+    f("widened_at", widened_at, "share of the budget at which all difficulties are in use");
+    f("max_difficulty", max_difficulty, "none beyond this in the warm-up; 0 = the task's greatest");
+  }
+};
+
+// Where a warm-up stands; with the weights and the optimiser's moments, all that a resume needs.
+struct SftState {
+  int64_t step = 0;
+  int64_t tokens = 0;
+};
+
+class Sft {
+ public:
+  Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed);
+
+  bool done() const { return state_.tokens >= config_.tokens; }
+
+  // One step: draw demonstrations, one train step. Metrics: loss, grad_norm, learning_rate, tokens. Throws diverged.
+  Metrics step();
+
+  double fraction() const;
+  SftState& state() { return state_; }
+  optim::AdamW& optimiser() { return optimiser_; }
+
+ private:
+  lm::Model& model_;
+  const Task& task_;
+  SftConfig config_;
+  uint64_t seed_;
+  Curriculum curriculum_;
+  optim::AdamW optimiser_;
+  SftState state_;
+};
+
+}  // namespace gradus::posttrain

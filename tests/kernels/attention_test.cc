@@ -1,0 +1,478 @@
+#include "gradus/kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "gradus/core/rng.h"
+#include "gradus/core/thread_pool.h"
+#include "gradus/kernels/isa.h"
+#include "gradus/kernels/ref/attention.h"
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kHeadSizes[] = {8, 32, 40, 64, 128};
+constexpr int64_t kHeads[][2] = {{1, 1}, {4, 4}, {4, 2}, {6, 1}};
+const std::vector<int64_t> kLengths = {1, 2, 7, 31, 63, 64, 65, 130, 257};
+
+AttentionShape shape_of(int64_t heads, int64_t kv_heads, int64_t head_size) {
+  return {.heads = heads, .kv_heads = kv_heads, .head_size = head_size, .scale = 1 / std::sqrt(double(head_size))};
+}
+
+// Restores the instruction set and the pool's size that the test found.
+class Machine {
+ public:
+  ~Machine() {
+    set_isa(isa_);
+    set_pool_threads(threads_);
+  }
+
+ private:
+  Isa isa_ = active_isa();
+  int threads_ = pool().size();
+};
+
+// Rows at positions [first, first + n) of each sequence; sequence s owns its pages from s * max_blocks, in mixed order.
+struct Rows {
+  std::vector<int32_t> offsets = {0}, positions, table;
+  int64_t max_blocks = 0;
+
+  static Rows slice(const std::vector<int64_t>& first, const std::vector<int64_t>& n, int64_t max_blocks) {
+    Rows rows;
+    rows.max_blocks = max_blocks;
+    for (size_t s = 0; s < n.size(); ++s) {
+      for (int64_t i = 0; i < n[s]; ++i) rows.positions.push_back(static_cast<int32_t>(first[s] + i));
+      rows.offsets.push_back(static_cast<int32_t>(rows.positions.size()));
+      for (int64_t b = 0; b < max_blocks; ++b) {
+        rows.table.push_back(static_cast<int32_t>(static_cast<int64_t>(s) * max_blocks + (max_blocks - 1 - b)));
+      }
+    }
+    return rows;
+  }
+  static Rows whole(const std::vector<int64_t>& lengths) {
+    const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    return slice(std::vector<int64_t>(lengths.size(), 0), lengths, (longest + kKeyBlock - 1) / kKeyBlock);
+  }
+  int64_t count() const { return offsets.back(); }
+  int64_t n_pages() const { return static_cast<int64_t>(table.size()); }
+  AttentionLayout layout() const {
+    return {.row_offsets = offsets, .key_positions = positions, .block_table = table, .max_blocks = max_blocks};
+  }
+};
+
+template <class T>
+Tensor normal(Shape shape, uint64_t index) {
+  Rng rng(11, Purpose::test, index);
+  Tensor x = Tensor::empty(shape, dtype_of<T>::value);
+  for (T& value : x.span<T>()) value = static_cast<T>(rng.normal());
+  return x;
+}
+
+template <class T>
+KeyValuePages poisoned_pages(int64_t n_pages, const AttentionShape& shape) {
+  KeyValuePages pages = make_key_value_pages(n_pages, shape, dtype_of<T>::value);
+  for (T& x : pages.keys.span<T>()) x = std::numeric_limits<T>::quiet_NaN();
+  for (T& x : pages.values.span<T>()) x = std::numeric_limits<T>::quiet_NaN();
+  return pages;
+}
+
+struct Inputs {
+  Tensor q, k, v;
+};
+
+template <class T>
+Inputs inputs(int64_t rows, const AttentionShape& s) {
+  return {normal<T>({rows, s.heads * s.head_size}, 1), normal<T>({rows, s.kv_heads * s.head_size}, 2),
+          normal<T>({rows, s.kv_heads * s.head_size}, 3)};
+}
+
+struct Outputs {
+  Tensor o, lse;
+};
+
+Outputs outputs_like(const Tensor& q, const AttentionShape& shape) {
+  return {Tensor::empty(q.shape(), q.dtype()), Tensor::empty({q.dim(0), shape.heads}, q.dtype())};
+}
+
+// Stores and attends in one call, from pages whose other slots are NaN.
+template <class T>
+Outputs forward(const Inputs& x, const Rows& rows, const AttentionShape& shape) {
+  KeyValuePages pages = poisoned_pages<T>(rows.n_pages(), shape);
+  store_keys_values(x.k, x.v, rows.layout(), shape, pages);
+  Outputs out = outputs_like(x.q, shape);
+  attention_forward(x.q, pages, rows.layout(), shape, out.o, out.lse);
+  return out;
+}
+
+struct Gradients {
+  Tensor d_q, d_k, d_v;
+};
+
+Gradients backward(const Inputs& x, const Outputs& y, const Tensor& d_o, const Rows& rows,
+                   const AttentionShape& shape) {
+  Gradients d{Tensor::empty(x.q.shape(), x.q.dtype()), Tensor::empty(x.k.shape(), x.k.dtype()),
+              Tensor::empty(x.v.shape(), x.v.dtype())};
+  attention_backward(x.q, x.k, x.v, y.o, y.lse, d_o, rows.layout(), shape, d.d_q, d.d_k, d.d_v);
+  return d;
+}
+
+::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return ::testing::AssertionFailure() << "shape or dtype differ";
+  if (std::memcmp(a.raw(), b.raw(), a.bytes()) == 0) return ::testing::AssertionSuccess();
+  int64_t n_different = 0, first = -1;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const size_t size = size_of(a.dtype());
+    const auto at = [&](const Tensor& x) { return static_cast<const char*>(x.raw()) + static_cast<size_t>(i) * size; };
+    if (std::memcmp(at(a), at(b), size) == 0) continue;
+    ++n_different;
+    if (first < 0) first = i;
+  }
+  auto failure = ::testing::AssertionFailure() << n_different << " of " << a.numel() << " differ, first at " << first;
+  if (a.dtype() == DType::f32) failure << ": " << a.span<float>()[first] << " and " << b.span<float>()[first];
+  return failure;
+}
+
+template <class A, class B>
+double largest_difference(const Tensor& a, const Tensor& b) {
+  double largest = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const double difference = std::abs(double(a.span<A>()[i]) - double(b.span<B>()[i]));
+    if (!(difference <= largest)) largest = difference;  // NaN counts
+  }
+  return largest;
+}
+
+std::string title(Isa isa, const AttentionShape& s) {
+  return std::string(name(isa)) + " H " + std::to_string(s.heads) + " G " + std::to_string(s.kv_heads) + " D " +
+         std::to_string(s.head_size);
+}
+
+// Three-pass softmax over all keys at once, in double: another formula than the blocks of the reference.
+Outputs naive(const Inputs& x, const Rows& rows, const AttentionShape& shape) {
+  const int64_t H = shape.heads, G = shape.kv_heads, D = shape.head_size;
+  const auto q = x.q.span<double>(), k = x.k.span<double>(), v = x.v.span<double>();
+  Outputs out{Tensor::zeros(x.q.shape(), DType::f64), Tensor::zeros({x.q.dim(0), H}, DType::f64)};
+  for (size_t s = 0; s + 1 < rows.offsets.size(); ++s) {
+    for (int64_t i = rows.offsets[s]; i < rows.offsets[s + 1]; ++i) {
+      for (int64_t h = 0; h < H; ++h) {
+        std::vector<double> w;
+        for (int64_t j = rows.offsets[s]; j <= i; ++j) {
+          double dot = 0;
+          for (int64_t d = 0; d < D; ++d) dot += q[(i * H + h) * D + d] * k[(j * G + h * G / H) * D + d];
+          w.push_back(shape.scale * dot);
+        }
+        const double m = *std::max_element(w.begin(), w.end());
+        double sum = 0;
+        for (double& e : w) sum += (e = std::exp(e - m));
+        for (size_t j = 0; j < w.size(); ++j) {
+          for (int64_t d = 0; d < D; ++d) {
+            const int64_t row = rows.offsets[s] + static_cast<int64_t>(j);
+            out.o.span<double>()[(i * H + h) * D + d] += w[j] / sum * v[(row * G + h * G / H) * D + d];
+          }
+        }
+        out.lse.span<double>()[i * H + h] = m + std::log(sum);
+      }
+    }
+  }
+  return out;
+}
+
+TEST(Attention, DoubleAgreesWithThreePassSoftmax) {
+  for (const auto& heads : kHeads) {
+    const AttentionShape shape = shape_of(heads[0], heads[1], 40);
+    const Rows rows = Rows::whole({1, 2, 7, 63, 64, 65, 130});
+    const Inputs x = inputs<double>(rows.count(), shape);
+    const Outputs got = forward<double>(x, rows, shape), want = naive(x, rows, shape);
+    EXPECT_LT((largest_difference<double, double>(got.o, want.o)), 1e-14);
+    EXPECT_LT((largest_difference<double, double>(got.lse, want.lse)), 1e-14);
+  }
+}
+
+TEST(Attention, EveryInstructionSetGivesTheBitsOfTheReference) {
+  const Machine restore;
+  const Rows rows = Rows::whole(kLengths);
+  for (const auto& heads : kHeads) {
+    for (const int64_t head_size : kHeadSizes) {
+      const AttentionShape shape = shape_of(heads[0], heads[1], head_size);
+      const Inputs x = inputs<float>(rows.count(), shape);
+      Outputs want;
+      bool want_fused = false;
+      for (const Isa isa : supported_isas()) {
+        set_isa(isa);
+        if (!want.o.defined() || want_fused != fused_multiply_add()) {
+          want_fused = fused_multiply_add();
+          KeyValuePages pages = poisoned_pages<float>(rows.n_pages(), shape);
+          ref::store_keys_values<float>(x.k, x.v, rows.layout(), shape, pages);
+          want = outputs_like(x.q, shape);
+          ref::attention_forward<float>(x.q, pages, rows.layout(), shape, want.o, want.lse);
+        }
+        const Outputs got = forward<float>(x, rows, shape);
+        EXPECT_TRUE(same_bits(got.o, want.o)) << title(isa, shape);
+        EXPECT_TRUE(same_bits(got.lse, want.lse)) << title(isa, shape);
+      }
+    }
+  }
+}
+
+TEST(Attention, GradientsHaveTheBitsOfTheReference) {
+  const Machine restore;
+  const Rows rows = Rows::whole({1, 2, 7, 31, 63, 64, 65, 130});
+  for (const auto& heads : kHeads) {
+    for (const int64_t head_size : {8, 40, 64}) {
+      const AttentionShape shape = shape_of(heads[0], heads[1], head_size);
+      const Inputs x = inputs<float>(rows.count(), shape);
+      const Tensor d_o = normal<float>(x.q.shape(), 4);
+      for (const Isa isa : supported_isas()) {
+        if (isa == Isa::ref) continue;
+        set_isa(isa);
+        const Outputs y = forward<float>(x, rows, shape);
+        const Gradients got = backward(x, y, d_o, rows, shape);
+        Gradients want{Tensor::empty(x.q.shape()), Tensor::empty(x.k.shape()), Tensor::empty(x.v.shape())};
+        ref::attention_backward<float>(x.q, x.k, x.v, y.o, y.lse, d_o, rows.layout(), shape, want.d_q, want.d_k,
+                                       want.d_v);
+        EXPECT_TRUE(same_bits(got.d_q, want.d_q)) << title(isa, shape);
+        EXPECT_TRUE(same_bits(got.d_k, want.d_k)) << title(isa, shape);
+        EXPECT_TRUE(same_bits(got.d_v, want.d_v)) << title(isa, shape);
+      }
+    }
+  }
+}
+
+TEST(Attention, FloatGradientsAgreeWithDouble) {
+  const Rows rows = Rows::whole({130, 5});
+  const AttentionShape shape = shape_of(4, 2, 32);
+  const auto run = [&]<class T>(T) {
+    const Inputs x = inputs<T>(rows.count(), shape);
+    return backward(x, forward<T>(x, rows, shape), normal<T>(x.q.shape(), 4), rows, shape);
+  };
+  const Gradients in_float = run(0.0f), in_double = run(0.0);
+  EXPECT_LT((largest_difference<float, double>(in_float.d_q, in_double.d_q)), 5e-6);
+  EXPECT_LT((largest_difference<float, double>(in_float.d_k, in_double.d_k)), 5e-6);
+  EXPECT_LT((largest_difference<float, double>(in_float.d_v, in_double.d_v)), 5e-6);
+}
+
+TEST(Attention, GradientsAreTheSlopesOfTheForward) {
+  const Rows rows = Rows::whole({3, 67});
+  const AttentionShape shape = shape_of(2, 1, 8);
+  Inputs x = inputs<double>(rows.count(), shape);
+  const Tensor d_o = normal<double>(x.q.shape(), 4);
+  const Gradients d = backward(x, forward<double>(x, rows, shape), d_o, rows, shape);
+  const auto loss = [&] {  // sum of d_o * o
+    const Outputs y = forward<double>(x, rows, shape);
+    return std::inner_product(y.o.span<double>().begin(), y.o.span<double>().end(), d_o.span<double>().begin(), 0.0);
+  };
+  const double step = 1e-5;
+  const std::pair<Tensor*, const Tensor*> pairs[] = {{&x.q, &d.d_q}, {&x.k, &d.d_k}, {&x.v, &d.d_v}};
+  for (const auto& [at, slope] : pairs) {
+    for (int64_t i = 0; i < at->numel(); i += 37) {
+      double& value = at->span<double>()[i];
+      const double here = value;
+      value = here + step;
+      const double above = loss();
+      value = here - step;
+      const double below = loss();
+      value = here;
+      EXPECT_NEAR((above - below) / (2 * step), slope->span<double>()[i], 1e-8) << i;
+    }
+  }
+}
+
+// Rows [first, first + n) of each sequence's tensor rows.
+Tensor take(const Tensor& x, const Rows& whole, const Rows& part) {
+  Tensor out = Tensor::empty({part.count(), x.dim(1)}, x.dtype());
+  for (size_t s = 0; s + 1 < part.offsets.size(); ++s) {
+    for (int64_t r = part.offsets[s]; r < part.offsets[s + 1]; ++r) {
+      out.rows(r, r + 1).copy_from(
+          x.rows(whole.offsets[s] + part.positions[r], whole.offsets[s] + part.positions[r] + 1));
+    }
+  }
+  return out;
+}
+
+// Feeds every sequence `chunk` rows at a time and compares each call with the whole.
+void expect_chunks_equal_whole(const AttentionShape& shape, int64_t chunk) {
+  const std::vector<int64_t> lengths = {150, 1, 64, 70};
+  const Rows whole = Rows::whole(lengths);
+  const Inputs x = inputs<float>(whole.count(), shape);
+  const Outputs want = forward<float>(x, whole, shape);
+  KeyValuePages pages = poisoned_pages<float>(whole.n_pages(), shape);
+  for (int64_t first = 0; first < 150; first += chunk) {
+    std::vector<int64_t> n;
+    for (const int64_t length : lengths) n.push_back(std::clamp<int64_t>(length - first, 0, chunk));
+    const Rows part = Rows::slice(std::vector<int64_t>(lengths.size(), first), n, whole.max_blocks);
+    store_keys_values(take(x.k, whole, part), take(x.v, whole, part), part.layout(), shape, pages);
+    const Tensor q = take(x.q, whole, part);
+    Outputs got = outputs_like(q, shape);
+    attention_forward(q, pages, part.layout(), shape, got.o, got.lse);
+    EXPECT_TRUE(same_bits(got.o, take(want.o, whole, part))) << title(active_isa(), shape) << " from " << first;
+    EXPECT_TRUE(same_bits(got.lse, take(want.lse, whole, part))) << title(active_isa(), shape) << " from " << first;
+  }
+}
+
+TEST(Attention, ChunkedPrefillAndDecodeEqualTheWholeBitForBit) {
+  const Machine restore;
+  for (const Isa isa : supported_isas()) {
+    if (isa == Isa::ref) continue;
+    set_isa(isa);
+    for (const int64_t chunk : {1, 13, 64}) {
+      expect_chunks_equal_whole(shape_of(4, 4, 32), chunk);
+      expect_chunks_equal_whole(shape_of(6, 1, 40), chunk);
+    }
+  }
+}
+
+TEST(Attention, PackingOrderChangesNoBit) {
+  const AttentionShape shape = shape_of(4, 2, 32);
+  const std::vector<int64_t> lengths = {130, 7, 64, 65};
+  const Rows together = Rows::whole(lengths);
+  const Inputs x = inputs<float>(together.count(), shape);
+  const Tensor d_o = normal<float>(x.q.shape(), 4);
+  const Outputs want = forward<float>(x, together, shape);
+  const Gradients d_want = backward(x, want, d_o, together, shape);
+  const std::vector<size_t> order = {2, 0, 3, 1};
+  std::vector<int64_t> mixed_lengths;
+  for (const size_t s : order) mixed_lengths.push_back(lengths[s]);
+  const Rows mixed = Rows::whole(mixed_lengths);
+  const auto reorder = [&](const Tensor& t) {
+    Tensor out = Tensor::empty(t.shape(), t.dtype());
+    for (size_t i = 0; i < order.size(); ++i) {
+      out.rows(mixed.offsets[i], mixed.offsets[i + 1])
+          .copy_from(t.rows(together.offsets[order[i]], together.offsets[order[i] + 1]));
+    }
+    return out;
+  };
+  const Inputs x2{reorder(x.q), reorder(x.k), reorder(x.v)};
+  const Outputs got = forward<float>(x2, mixed, shape);
+  EXPECT_TRUE(same_bits(got.o, reorder(want.o)));
+  EXPECT_TRUE(same_bits(got.lse, reorder(want.lse)));
+  const Gradients d_got = backward(x2, got, reorder(d_o), mixed, shape);
+  EXPECT_TRUE(same_bits(d_got.d_q, reorder(d_want.d_q)));
+  EXPECT_TRUE(same_bits(d_got.d_k, reorder(d_want.d_k)));
+  EXPECT_TRUE(same_bits(d_got.d_v, reorder(d_want.d_v)));
+}
+
+TEST(Attention, ThreadCountChangesNoBit) {
+  const Machine restore;
+  const AttentionShape shape = shape_of(4, 2, 40);
+  const Rows rows = Rows::whole({257, 1, 64, 130, 31});
+  const Inputs x = inputs<float>(rows.count(), shape);
+  const Tensor d_o = normal<float>(x.q.shape(), 4);
+  set_pool_threads(1);
+  const Outputs want = forward<float>(x, rows, shape);
+  const Gradients d_want = backward(x, want, d_o, rows, shape);
+  for (const int threads : {2, 3}) {
+    set_pool_threads(threads);
+    const Outputs got = forward<float>(x, rows, shape);
+    EXPECT_TRUE(same_bits(got.o, want.o)) << threads;
+    EXPECT_TRUE(same_bits(got.lse, want.lse)) << threads;
+    const Gradients d_got = backward(x, got, d_o, rows, shape);
+    EXPECT_TRUE(same_bits(d_got.d_q, d_want.d_q)) << threads;
+    EXPECT_TRUE(same_bits(d_got.d_k, d_want.d_k)) << threads;
+    EXPECT_TRUE(same_bits(d_got.d_v, d_want.d_v)) << threads;
+  }
+}
+
+TEST(Attention, LargeScoresStayFinite) {
+  const AttentionShape shape = shape_of(4, 4, 64);
+  const Rows rows = Rows::whole({130});
+  Inputs x = inputs<float>(rows.count(), shape);
+  for (float& q : x.q.span<float>()) q *= 1000;
+  const Outputs y = forward<float>(x, rows, shape);
+  const Gradients d = backward(x, y, normal<float>(x.q.shape(), 4), rows, shape);
+  for (const Tensor& t : {y.o, y.lse, d.d_q, d.d_k, d.d_v}) {
+    for (const float value : t.span<float>()) ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Attention, RowWithoutKeysIsZero) {
+  const AttentionShape shape = shape_of(4, 2, 32);
+  const Rows rows = Rows::slice({-1}, {3}, 1), without_first = Rows::slice({0}, {2}, 1);
+  const Inputs x = inputs<float>(3, shape);
+  const Inputs x2{x.q.rows(1, 3).clone(), x.k.rows(1, 3).clone(), x.v.rows(1, 3).clone()};
+  const Outputs y = forward<float>(x, rows, shape), y2 = forward<float>(x2, without_first, shape);
+  for (const float o : y.o.rows(0, 1).span<float>()) EXPECT_EQ(std::bit_cast<uint32_t>(o), 0u);
+  for (const float lse : y.lse.rows(0, 1).span<float>()) EXPECT_EQ(lse, -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(same_bits(y.o.rows(1, 3), y2.o));
+  EXPECT_TRUE(same_bits(y.lse.rows(1, 3), y2.lse));
+}
+
+TEST(Attention, NoRowsAreFine) {
+  const AttentionShape shape = shape_of(4, 2, 32);
+  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{}, {0}, {0, 0}}) {
+    const Rows rows = Rows::whole(lengths);
+    const Inputs x = inputs<float>(0, shape);
+    const Outputs y = forward<float>(x, rows, shape);
+    EXPECT_EQ(backward(x, y, x.q.clone(), rows, shape).d_q.numel(), 0);
+  }
+}
+
+TEST(Attention, MakesNoStorageInTheSteadyState) {
+  const AttentionShape shape = shape_of(4, 2, 32);
+  const Rows rows = Rows::whole({130, 7});
+  const Inputs x = inputs<float>(rows.count(), shape);
+  const Tensor d_o = normal<float>(x.q.shape(), 4);
+  const auto step = [&] { backward(x, forward<float>(x, rows, shape), d_o, rows, shape); };
+  step();
+  const int64_t before = tensor_storages_created();
+  step();
+  EXPECT_EQ(tensor_storages_created(), before);
+}
+
+// Runs `call` and returns the message of the Error that it throws.
+template <class Call>
+std::string message_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Attention, MismatchesAreNamed) {
+  const AttentionShape shape = shape_of(4, 2, 32);
+  const Rows rows = Rows::whole({70});
+  const Inputs x = inputs<float>(70, shape);
+  KeyValuePages pages = poisoned_pages<float>(2, shape);
+  Outputs y = outputs_like(x.q, shape);
+  const auto attend = [&](const Rows& r, const AttentionShape& s, Tensor& o, Tensor& lse) {
+    return message_of([&] { attention_forward(x.q, pages, r.layout(), s, o, lse); });
+  };
+  const auto expect = [](const std::string& message, const char* part) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+
+  expect(attend(rows, shape_of(4, 3, 32), y.o, y.lse), "4 heads and 3 key/value heads");
+  expect(attend(rows, shape_of(4, 2, 12), y.o, y.lse), "head size is 12");
+  expect(attend(rows, shape_of(4, 2, 264), y.o, y.lse), "head size is 264");
+  Tensor small = Tensor::empty({69, 128}), wide = Tensor::empty({70, 4}, DType::f64), same = x.q;
+  expect(attend(rows, shape, small, y.lse), "o is [69, 128] but must be [70, 128]");
+  expect(attend(rows, shape, y.o, wide), "lse is f64 but the first argument is f32");
+  expect(attend(rows, shape, same, y.lse), "o overlaps q");
+  expect(attend(Rows::whole({71}), shape, y.o, y.lse), "must start with 0 and end with the 70 rows");
+  Rows jump = rows, unknown_page = rows, short_table = Rows::slice({0}, {70}, 1);
+  jump.positions[5] = 9;
+  unknown_page.table[0] = 2;
+  expect(attend(jump, shape, y.o, y.lse), "at position 9 after 4");
+  expect(attend(unknown_page, shape, y.o, y.lse), "page 2, but there are 2 pages");
+  expect(attend(short_table, shape, y.o, y.lse), "needs 2 blocks, but max_blocks is 1");
+
+  const Tensor k2 = Tensor::empty({70, 32});
+  expect(message_of([&] { store_keys_values(k2, x.v, rows.layout(), shape, pages); }),
+         "k is [70, 32] but must be [70, 64]");
+  const Rows later = Rows::slice({1}, {70}, 2);
+  expect(message_of([&] { backward(x, y, x.q.clone(), later, shape); }), "starts at position 1");
+  expect(message_of([&] { make_key_value_pages(1, shape, DType::i32); }), "dtype is i32");
+}
+
+}  // namespace
+}  // namespace gradus::kernels

@@ -1,0 +1,88 @@
+#include <bit>
+#include <limits>
+
+#include "gradus/kernels/cpu/softmax.h"
+#include "gradus/kernels/ref/scalar.h"
+#include "tests/kernels/grid.h"
+
+namespace gradus::kernels {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+// Every 1009th float between the two ends of the finite, normal results, both signs.
+std::vector<float> sweep() {
+  std::vector<float> xs;
+  for (const float end : {ref::ExpConstants::kSmallest, ref::ExpConstants::kLargest}) {
+    const auto sign = std::bit_cast<uint32_t>(end) & 0x80000000u;
+    for (uint32_t bits = 0; bits <= std::bit_cast<uint32_t>(std::abs(end)); bits += 1009) {
+      xs.push_back(std::bit_cast<float>(bits | sign));
+    }
+    xs.push_back(end);
+  }
+  return xs;
+}
+
+// e^x of each element by the active vector kernel: the gradient's -(g p) with g = -1, inv = 1, lse = 0.
+void vector_exp(std::vector<float>& xs) {
+  cpu::log_prob_backward({.z = xs.data(), .n = static_cast<int64_t>(xs.size()), .inv = 1, .lse = 0, .g = -1});
+}
+
+TEST(Exp, ErrorIsAtMostTwoUlp) {
+  for_each_isa([] {
+    double worst = 0;
+    for (const float x : sweep()) {
+      const double exact = std::exp(static_cast<double>(x));
+      const float near = static_cast<float>(exact);
+      const double ulp = static_cast<double>(std::nextafter(near, kInf)) - near;
+      worst = std::max(worst, std::abs(ref::exp(x) - exact) / ulp);
+    }
+    EXPECT_LE(worst, 2.0);
+  });
+}
+
+TEST(Exp, VectorFormsEqualTheScalarFormBitForBit) {
+  for_each_isa([] {
+    if (active_isa() == Isa::ref) return;
+    std::vector<float> xs = sweep();
+    for (const float special : {0.0f, -0.0f, -kInf, kInf, -100.0f, 100.0f, -1e30f, 1e30f}) xs.push_back(special);
+    std::vector<float> ys = xs;
+    vector_exp(ys);
+    for (size_t i = 0; i < xs.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<uint32_t>(ys[i]), std::bit_cast<uint32_t>(ref::exp(xs[i]))) << "x = " << xs[i];
+    }
+  });
+}
+
+TEST(Exp, IsExactAtZeroAndAtTheInfinities) {
+  for_each_isa([] {
+    EXPECT_EQ(ref::exp(0.0f), 1.0f);
+    EXPECT_EQ(ref::exp(-0.0f), 1.0f);
+    EXPECT_EQ(ref::exp(-kInf), 0.0f);
+    EXPECT_EQ(ref::exp(kInf), kInf);
+    EXPECT_TRUE(std::isnan(ref::exp(std::numeric_limits<float>::quiet_NaN())));
+  });
+}
+
+TEST(Exp, NaNStaysNaNInEveryVectorForm) {
+  for_each_isa([] {
+    if (active_isa() == Isa::ref) return;
+    std::vector<float> xs(19, std::numeric_limits<float>::quiet_NaN());
+    vector_exp(xs);
+    for (const float y : xs) EXPECT_TRUE(std::isnan(y));
+  });
+}
+
+TEST(Exp, RisesAcrossASampleOfTheRange) {
+  for_each_isa([] {
+    float before = 0;
+    for (float x = -90; x < 90; x += 0x1p-7f) {
+      const float y = ref::exp(x);
+      ASSERT_GE(y, before) << "x = " << x;
+      before = y;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace gradus::kernels
