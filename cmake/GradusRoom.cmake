@@ -2,6 +2,7 @@
 #   gradus_room(NAME [NEEDS room...] [LIBRARIES target...] [FORCED_ISAS isa...])
 # FORCED_ISAS: the room's tests run again with each of these instruction sets, where the machine can pretend to have it.
 add_library(gradus_flags INTERFACE)
+target_compile_definitions(gradus_flags INTERFACE GRADUS_VERSION="${PROJECT_VERSION}")
 target_compile_options(gradus_flags INTERFACE -Wall -Wextra -Wshadow -ffp-contract=off -fno-fast-math)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # The least instruction set we run on; kernels go further at run time (Highway's targets start at SSE4 with AES).

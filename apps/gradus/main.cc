@@ -25,21 +25,19 @@ void open_missing_standard_streams() {
   }
 }
 
+std::vector<CLI::App*> all_commands(CLI::App& app) {
+  return app.get_subcommands([](CLI::App*) { return true; });
+}
+
 void add_all_commands(CLI::App& app, Work& work) {
   app.set_version_flag("--version", "gradus " GRADUS_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(32);
   app.get_formatter()->label("SUBCOMMAND", "COMMAND");
-  app.get_formatter()->label("Subcommands", "Commands");
 #define GRADUS_COMMAND(name) add_##name##_command(app, work);
 #include "apps/gradus/commands.def"
 #undef GRADUS_COMMAND
-}
-
-std::string_view nearest(std::string_view word, const std::vector<std::string>& known) {
-  return *std::min_element(known.begin(), known.end(), [&](const std::string& a, const std::string& b) {
-    return edit_distance(word, a) < edit_distance(word, b);
-  });
+  for (CLI::App* command : all_commands(app)) command->group("Commands");
 }
 
 // "gradus bench": the command and those above it.
@@ -49,35 +47,35 @@ std::string full_name(const CLI::App& command) {
 
 // The command that the leading words name. Throws UsageError at a word that names none.
 CLI::App& find_command(CLI::App& app, std::span<char* const> words) {
-  std::vector<std::string> known;
+  std::vector<std::string_view> known;
   for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
     known.push_back(command->get_name());
   if (known.empty() || (!words.empty() && words[0][0] == '-')) return app;
   if (words.empty()) throw UsageError(fmt::format("no command is given; `{} --help` lists them", full_name(app)));
-  CLI::App* command = app.get_subcommand_no_throw(words[0]);
-  if (!command) {
-    throw UsageError(fmt::format("{}: unknown command '{}'; the nearest is '{}', and `{} --help` lists all",
-                                 full_name(app), words[0], nearest(words[0], known), full_name(app)));
+  if (std::find(known.begin(), known.end(), words[0]) == known.end()) {
+    throw UsageError(fmt::format("there is no command `{0} {1}`; the nearest is `{0} {2}`, and `{0} --help` lists all",
+                                 full_name(app), words[0], nearest_name(words[0], known)));
   }
-  return find_command(*command, words.subspan(1));
+  return find_command(*app.get_subcommand(words[0]), words.subspan(1));
 }
 
 // "; the nearest option is --json" for an unknown one.
 std::string nearest_option(const CLI::App& command, std::string_view unknown) {
-  std::vector<std::string> known;
+  std::vector<std::string_view> known;
   for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    for (const std::string& name : option->get_lnames()) known.push_back(name);
   }
   if (!unknown.starts_with("--") || known.empty()) return "";
-  return fmt::format("; the nearest option is {}", nearest(unknown.substr(0, unknown.find('=')), known));
+  const std::string_view word = unknown.substr(2, unknown.find('=') - 2);
+  return fmt::format("; the nearest option is --{}", nearest_name(word, known));
 }
 
 std::string describe(const CLI::ParseError& error, CLI::App& app, const CLI::App& command) {
-  std::string what = error.what();
+  // CLI11 complains of what is missing first, but a mistyped word is often why it is missing.
   const std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) && !unexpected.empty()) {
-    what = fmt::format("unexpected argument {}{}", unexpected[0], nearest_option(command, unexpected[0]));
-  }
+  const std::string what = unexpected.empty() ? error.what()
+                                              : fmt::format("unexpected argument {}{}", unexpected[0],
+                                                            nearest_option(command, unexpected[0]));
   return fmt::format("{}; see `{} --help`", what, full_name(command));
 }
 

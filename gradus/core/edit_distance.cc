@@ -21,4 +21,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string_view nearest_name(std::string_view word, std::span<const std::string_view> known) {
+  return *std::ranges::min_element(known, {}, [&](std::string_view name) { return edit_distance(word, name); });
+}
+
 }  // namespace gradus

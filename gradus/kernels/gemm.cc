@@ -16,6 +16,9 @@ std::atomic<GemmBackend> chosen_backend{GemmBackend::automatic};
 void check_operand(const Tensor& t, const char* what, DType dtype) {
   require(t.rank() == 2, "gemm: {} is {}, but must be a matrix", what, to_string(t.shape()));
   require(t.dtype() == dtype, "gemm: {} is {} but C is {}", what, name(t.dtype()), name(dtype));
+  if (dtype != DType::f32 && dtype != DType::f64) {
+    fail(ErrorCode::unsupported, "gemm: no kernel for {}; convert to f32 or f64", name(dtype));
+  }
   if (t.device() != Device{}) fail(ErrorCode::unsupported, "gemm: {} is on {}; only the CPU multiplies today", what, name(t.device()));
 }
 

@@ -65,6 +65,16 @@ Evaluation evaluate(const Task& task, const RolloutBatch& batch) {
   return e;
 }
 
+EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems, lm::SamplerConfig sampler,
+                           const std::function<bool()>& should_stop) {
+  const auto at = [&](double temperature) {
+    sampler.temperature = temperature;
+    return evaluate(task, make_rollouts(model, task, problems, {.samples = 1, .first_sequence = uint64_t{1} << 46, .sampler = sampler},
+                                        should_stop));
+  };
+  return {.sampled = at(1.0), .greedy = at(0.0)};
+}
+
 double mismatch_max(lm::Model& model, std::span<const Rollout> rollouts, double temperature, int64_t max_rows) {
   std::vector<TrainSequence> sequences;
   for (const Rollout& r : rollouts) sequences.push_back(r.sequence());

@@ -57,6 +57,14 @@ struct Evaluation {
 };
 Evaluation evaluate(const Task& task, const RolloutBatch& batch);
 
+// Sampled at temperature 1 and greedy, on the same problems. The random streams are ones that no training sample has, so an
+// evaluation depends on (weights, problems, sampler.seed) alone.
+struct EvaluationPair {
+  Evaluation sampled, greedy;
+};
+EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems, lm::SamplerConfig sampler,
+                           const std::function<bool()>& should_stop = {});
+
 // The largest |log pi_sampler - log pi_trainer| over all response tokens: the recorded values against a fresh packed forward pass.
 double mismatch_max(lm::Model& model, std::span<const Rollout> rollouts, double temperature, int64_t max_rows);
 

@@ -15,12 +15,12 @@
 namespace gradus::run {
 
 struct Checkpoint {
-  int64_t step = 0;             // >= 0; names the folder
-  std::optional<double> score;  // higher is better; decides which one is the best
-  std::string state = "{}";     // a JSON object of the learner: counters, scalers, curriculum; keys come back sorted
-  std::map<std::string, NamedTensors> tensors;  // by file name: "model.safetensors", "trainer.safetensors"
-  std::map<std::string, std::string> files;     // by file name: "config.json"
-  std::map<std::string, int64_t> marks;         // how far the run's logs went; set by Run
+  int64_t step = 0;               // >= 0; names the folder
+  std::optional<double> score{};  // higher is better; decides which one is the best
+  std::string state = "{}";       // a JSON object of the learner: counters, scalers, curriculum; keys come back sorted
+  std::map<std::string, NamedTensors> tensors{};  // by file name: "model.safetensors", "trainer.safetensors"
+  std::map<std::string, std::string> files{};     // by file name: "config.json"
+  std::map<std::string, int64_t> marks{};         // how far the run's logs went; set by Run
 };
 
 // Writes DIRECTORY/step-NNNNNN beside its place, syncs every file, renames it into place, and syncs DIRECTORY (made if

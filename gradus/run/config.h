@@ -71,8 +71,8 @@ std::vector<Field> fields_of(Config& config) {
 }
 
 struct ConfigText {
-  std::string origin;  // names the source in errors: "chain.toml"
-  std::string text;    // TOML
+  std::string origin{};  // names the source in errors: "chain.toml"
+  std::string text{};    // TOML
 };
 
 // Sets `fields` from the texts in order, then from the overrides in order; a later one wins.

@@ -36,6 +36,10 @@ constexpr std::string_view kRolloutColumns =
 
 }  // namespace
 
+std::string_view sqlite_version() {
+  return sqlite3_libversion();
+}
+
 // One use of a prepared statement: binds 1, 2, ... in order, steps, and resets at the end.
 class Database::Statement {
  public:

@@ -17,8 +17,8 @@ namespace gradus::run {
 
 struct Metric {
   int64_t step = 0;
-  std::string phase;
-  std::string name;
+  std::string phase{};
+  std::string name{};
   double value = 0;
   bool operator==(const Metric&) const = default;
 };
@@ -27,13 +27,13 @@ struct Rollout {
   int64_t iteration = 0;
   int64_t prompt_index = 0;
   int64_t sample_index = 0;
-  std::string prompt;
-  std::string answer;
-  std::vector<int32_t> tokens;   // the sampled ids
-  std::vector<float> log_probs;  // [tokens], natural log, as recorded by the sampler
+  std::string prompt{};
+  std::string answer{};
+  std::vector<int32_t> tokens{};   // the sampled ids
+  std::vector<float> log_probs{};  // [tokens], natural log, as recorded by the sampler
   double reward = 0;
   bool correct = false;
-  std::string style;  // what the task says of the answer: "long", "short", ...
+  std::string style{};  // what the task says of the answer: "long", "short", ...
   bool operator==(const Rollout&) const = default;
 };
 
@@ -43,6 +43,9 @@ struct RowMarks {
   int64_t rollouts = 0;
   bool operator==(const RowMarks&) const = default;
 };
+
+// The version of the SQLite library in use: "3.40.1".
+std::string_view sqlite_version();
 
 // One connection; used by one thread at a time. Every function throws io (a full disk is named) or corrupt.
 class Database {

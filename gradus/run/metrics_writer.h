@@ -25,7 +25,7 @@ struct LogSinks {
 };
 
 struct LogMarks {
-  RowMarks rows;
+  RowMarks rows{};
   int64_t jsonl_bytes = 0;
 };
 

@@ -17,16 +17,16 @@ std::string format_duration(double seconds);
 std::string format_count(double value);
 
 struct ProgressOptions {
-  std::string label;      // "k15"
-  std::string unit;       // what is counted: "step", "token"
+  std::string label{};    // "k15"
+  std::string unit{};     // what is counted: "step", "token"
   int64_t total = 0;      // 0: not known
   int64_t first = 0;      // done before this process began (a resumed run)
   bool terminal = false;  // one line that rewrites itself; else plain lines
   int columns = 80;       // of the terminal
   double interval_s = 0;  // least time between two lines; 0: 0.1 s on a terminal, 5 s elsewhere
   std::function<void(std::string_view)>
-      sink;                       // receives text as it is to be written, line ends and control codes included
-  std::function<double()> now_s;  // a steady clock; empty: the system's
+      sink{};                       // receives text as it is to be written, line ends and control codes included
+  std::function<double()> now_s{};  // a steady clock; empty: the system's
 };
 
 // Used by one thread.

@@ -13,12 +13,12 @@ namespace gradus::run {
 std::string_view git_commit();
 
 struct Record {
-  std::map<std::string, std::string> versions;  // library -> version: {"gradus", "0.1.0"}, {"onednn", "2.6.3"}
-  std::string isa;                              // instruction set of the kernels
+  std::map<std::string, std::string> versions{};  // library -> version: {"gradus", "0.1.0"}, {"onednn", "2.6.3"}
+  std::string isa{};                              // instruction set of the kernels
   int64_t threads = 0;
-  std::vector<std::string> command_line;
+  std::vector<std::string> command_line{};
   std::string git_commit{run::git_commit()};
-  std::string started;  // UTC, "2026-01-31T12:00:00Z"; filled by Run when empty
+  std::string started{};  // UTC, "2026-01-31T12:00:00Z"; filled by Run when empty
 };
 
 // One line for each thing that decides bits and differs: "isa was AVX3 and is AVX2 now". Command line and start are not

@@ -1,5 +1,6 @@
 #include "gradus/run/run_folder.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -134,6 +135,7 @@ struct Run::State {
   RunPaths paths;
   RunFacts facts;
   RunLock lock;
+  int64_t last_step = 0;
   MetricsWriter writer;  // last: it ends before the lock is given back
 };
 
@@ -160,7 +162,7 @@ Run::Run(const fs::path& directory, RunOptions options) {
     make_directory(paths.checkpoints());
     LogSinks logs = create_logs(paths, clock);
     write_file_atomically(paths.record(), to_json(facts));  // last: with it the folder is a run
-    state_.reset(new State{paths, std::move(facts), std::move(lock), MetricsWriter(std::move(logs))});
+    state_.reset(new State{paths, std::move(facts), std::move(lock), 0, MetricsWriter(std::move(logs))});
   } catch (...) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(directory, ignored)) fs::remove_all(entry.path(), ignored);
@@ -187,11 +189,13 @@ ResumedRun Run::open(const fs::path& directory, Clock clock) {
           name);
   Checkpoint checkpoint = load_checkpoint(*folder);
   LogSinks logs = reopen_logs(paths, to_marks(checkpoint.marks, *folder), clock);
-  Run run(std::unique_ptr<State>(new State{paths, std::move(facts), std::move(lock), MetricsWriter(std::move(logs))}));
+  Run run(std::unique_ptr<State>(
+      new State{paths, std::move(facts), std::move(lock), checkpoint.step, MetricsWriter(std::move(logs))}));
   return {std::move(run), std::move(checkpoint)};
 }
 
 void Run::log(int64_t step, std::string_view phase, NamedValues values) {
+  state_->last_step = std::max(state_->last_step, step);
   state_->writer.log(step, std::string(phase), std::move(values));
 }
 
@@ -205,12 +209,16 @@ void Run::flush() {
 }
 
 fs::path Run::checkpoint(Checkpoint checkpoint) {
+  state_->last_step = std::max(state_->last_step, checkpoint.step);
   checkpoint.marks = to_map(state_->writer.flush());  // before the checkpoint appears, its logs are on disk
   const fs::path folder = save_checkpoint(state_->paths.checkpoints(), checkpoint);
   prune_checkpoints(state_->paths.checkpoints(), state_->facts.keep_checkpoints);
   return folder;
 }
 
+int64_t Run::last_step() const {
+  return state_->last_step;
+}
 const RunPaths& Run::paths() const {
   return state_->paths;
 }

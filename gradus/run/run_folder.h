@@ -37,9 +37,9 @@ struct RunPaths {
 struct RunOptions {
   uint64_t seed = 0;             // key of all randomness of the run
   int64_t keep_checkpoints = 2;  // the last so many and the best are kept
-  std::string config_toml;       // the resolved configuration
-  Record record;
-  Clock clock;  // for log times; empty: the system's
+  std::string config_toml{};     // the resolved configuration
+  Record record{};
+  Clock clock{};  // for log times; empty: the system's
 };
 
 struct ResumedRun;
@@ -73,6 +73,9 @@ class Run {
 
   // Flushes, then saves `checkpoint` (its marks are set here), then deletes those no longer kept. Returns its folder.
   std::filesystem::path checkpoint(Checkpoint checkpoint);
+
+  // The largest step logged or saved so far; 0 in a new run.
+  int64_t last_step() const;
 
   const RunPaths& paths() const;
   uint64_t seed() const;

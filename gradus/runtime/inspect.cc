@@ -140,7 +140,8 @@ std::vector<ThreadInfo> list_threads(pid_t pid) {
     fail(ErrorCode::io, "process {}: /proc is not mounted here; threads can be listed on Linux only", pid);
   const std::optional<std::string> status = read_live(process_folder(pid) / "status");
   if (!status)
-    fail(ErrorCode::not_found, "process {}: no such process; `pgrep gradus` or the run folder finds it", pid);
+    fail(ErrorCode::not_found,
+         "process {}: no such process; `pgrep -x main/0` lists those of Gradus, and a run folder does as well", pid);
   const pid_t process = process_of(*status);
   require(process == pid, "process {}: this is one thread of process {}; give that number", pid, process);
   require(is_gradus(pid),

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <rapidcheck.h>
-
 #include <bit>
 #include <cstring>
 
@@ -86,21 +84,21 @@ TEST(Safetensors, AnEmptyListSurvivesTheRoundTrip) {
 
 TEST(Safetensors, AnyTensorsSurviveTheRoundTrip) {
   const TemporaryFolder folder;
-  EXPECT_TRUE(rc::check("round trip", [&] {
-    Rng rng(*rc::gen::arbitrary<uint64_t>(), Purpose::test);
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    Rng rng(seed, Purpose::test);
     NamedTensors tensors;
-    const int n = *rc::gen::inRange(0, 6);
-    for (int i = 0; i < n; ++i) {
+    for (int64_t n = rng.below(6); n > 0; --n) {
       std::vector<int64_t> dims(static_cast<size_t>(rng.below(5)));
       for (int64_t& d : dims) d = rng.below(4);
-      tensors.emplace_back(fmt::format("tensor \"{}\"\t{}", i, rng.bits32()),
-                           random_tensor(rng, Shape(dims), kAllDtypes[rng.below(7)]));
+      const std::string name = fmt::format("tensor \"{}\"\t{}", n, rng.bits32());
+      tensors.emplace_back(name, random_tensor(rng, Shape(dims), kAllDtypes[rng.below(7)]));
     }
     write_safetensors(folder / "x", tensors);
     const SafetensorsFile file = read_safetensors(folder / "x");
-    RC_ASSERT(file.tensors.size() == tensors.size());
-    for (const auto& [name, tensor] : tensors) RC_ASSERT(same(*file.find(name), tensor));
-  }));
+    ASSERT_EQ(file.tensors.size(), tensors.size());
+    for (const auto& [name, tensor] : tensors)
+      ASSERT_TRUE(same(*file.find(name), tensor)) << name << " of seed " << seed;
+  }
 }
 
 TEST(Safetensors, TensorsStartAtMultiplesOfTheirElementSize) {

@@ -1,6 +1,8 @@
 #include "gradus/run/run_folder.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -15,6 +17,7 @@ namespace gradus::run {
 namespace {
 
 namespace fs = std::filesystem;
+using RunFolder = run::Run;  // inside a TEST, Run is a member of testing::Test
 
 RunOptions options() {
   return {
@@ -36,7 +39,7 @@ Checkpoint checkpoint_of(int64_t step) {
 }
 
 // What an iteration of a learner does with its run.
-void train(Run& run, int64_t first, int64_t last, int64_t save_every = 2) {
+void train(RunFolder& run, int64_t first, int64_t last, int64_t save_every = 2) {
   for (int64_t i = first; i <= last; ++i) {
     run.log(i, "k15", {{"reward", 1.0 / static_cast<double>(i)}, {"loss", 0.1 * static_cast<double>(i)}});
     run.log_rollouts(i, {rollout(0), rollout(1)});
@@ -54,9 +57,9 @@ fs::path event_file(const fs::path& directory, size_t index) {
   return paths.at(index);
 }
 
-TEST(Run, LogsReachEveryFile) {
+TEST(RunFolder, LogsReachEveryFile) {
   const TempFolder folder;
-  Run run(folder / "a", options());
+  RunFolder run(folder / "a", options());
   train(run, 1, 2);
   EXPECT_EQ(read_file(run.paths().metrics_jsonl()),
             "{\"step\":1,\"phase\":\"k15\",\"reward\":1.0,\"loss\":0.1}\n{\"step\":2,\"phase\":\"k15\",\"reward\":0.5,"
@@ -70,19 +73,19 @@ TEST(Run, LogsReachEveryFile) {
   EXPECT_EQ(run.seed(), 7u);
 }
 
-TEST(Run, DestructorWritesWhatWasLogged) {
+TEST(RunFolder, DestructorWritesWhatWasLogged) {
   const TempFolder folder;
-  { Run(folder / "a", options()).log(1, "sft", {{"loss", std::nan("")}}); }
+  { RunFolder(folder / "a", options()).log(1, "sft", {{"loss", std::nan("")}}); }
   EXPECT_EQ(read_file(folder / "a/metrics.jsonl"), "{\"step\":1,\"phase\":\"sft\",\"loss\":null}\n");
 }
 
-TEST(Run, RecordComesBack) {
+TEST(RunFolder, RecordComesBack) {
   const TempFolder folder;
   {
-    Run run(folder / "a", options());
+    RunFolder run(folder / "a", options());
     run.checkpoint(checkpoint_of(0));
   }
-  const auto [run, checkpoint] = Run::open(folder / "a");
+  const auto [run, checkpoint] = RunFolder::open(folder / "a");
   EXPECT_EQ(run.seed(), 7u);
   EXPECT_EQ(run.record().started, "2001-09-09T01:46:40Z");
   EXPECT_EQ(run.record().git_commit, git_commit());
@@ -94,51 +97,53 @@ TEST(Run, RecordComesBack) {
             (std::vector<std::string>{"isa was AVX2 and is SSE4 now", "onednn was absent and is 3.1 now"}));
 }
 
-TEST(Run, ExistingFolderIsRefusedAndLeftAlone) {
+TEST(RunFolder, ExistingFolderIsRefusedAndLeftAlone) {
   const TempFolder folder;
-  { Run run(folder / "a", options()); }
-  EXPECT_THAT(error_of([&] { Run(folder / "a", options()); }), Throws(ErrorCode::invalid_argument, "gradus resume"));
+  { RunFolder run(folder / "a", options()); }
+  EXPECT_THAT(error_of([&] { RunFolder(folder / "a", options()); }),
+              Throws(ErrorCode::invalid_argument, "gradus resume"));
   fs::create_directory(folder / "b");
   write_file_atomically(folder / "b/thesis.txt", "x");
-  EXPECT_THAT(error_of([&] { Run(folder / "b", options()); }),
+  EXPECT_THAT(error_of([&] { RunFolder(folder / "b", options()); }),
               Throws(ErrorCode::invalid_argument, "choose another --out"));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / "b"), fs::directory_iterator{}), 1);
   fs::create_directory(folder / "empty");
-  Run(folder / "empty", options());
+  RunFolder(folder / "empty", options());
 }
 
-TEST(Run, ASecondWriterIsRefusedByName) {
+TEST(RunFolder, ASecondWriterIsRefusedByName) {
   const TempFolder folder;
-  Run run(folder / "a", options());
+  RunFolder run(folder / "a", options());
   run.checkpoint(checkpoint_of(1));
   const std::string in_use = "is in use by process " + std::to_string(::getpid());
-  EXPECT_THAT(error_of([&] { Run::open(folder / "a"); }), Throws(ErrorCode::invalid_argument, in_use.c_str()));
-  EXPECT_THAT(error_of([&] { Run(folder / "a", options()); }), Throws(ErrorCode::invalid_argument, in_use.c_str()));
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "a"); }), Throws(ErrorCode::invalid_argument, in_use.c_str()));
+  EXPECT_THAT(error_of([&] { RunFolder(folder / "a", options()); }),
+              Throws(ErrorCode::invalid_argument, in_use.c_str()));
   EXPECT_EQ(lock_owner(folder / "a"), ::getpid());
 }
 
-TEST(Run, LockEndsWithItsRun) {
+TEST(RunFolder, LockEndsWithItsRun) {
   const TempFolder folder;
-  { Run(folder / "a", options()).checkpoint(checkpoint_of(1)); }
+  { RunFolder(folder / "a", options()).checkpoint(checkpoint_of(1)); }
   EXPECT_EQ(lock_owner(folder / "a"), std::nullopt);
-  Run::open(folder / "a");
+  RunFolder::open(folder / "a");
 }
 
-TEST(Run, ResumedLogsAreAsIfNeverInterrupted) {
+TEST(RunFolder, ResumedLogsAreAsIfNeverInterrupted) {
   const TempFolder folder;
   {
-    Run whole(folder / "whole", options());
+    RunFolder whole(folder / "whole", options());
     train(whole, 1, 6);
   }
   {
-    Run killed(folder / "resumed", options());
+    RunFolder killed(folder / "resumed", options());
     train(killed, 1, 5);  // the last checkpoint is that of 4
   }
   write_file_atomically(folder / "resumed/metrics.jsonl",
                         read_file(folder / "resumed/metrics.jsonl") + "{\"step\":6,\"pha");
   fs::create_directories(folder / "resumed/checkpoints/step-000006.tmp-1");
   {
-    auto [run, checkpoint] = Run::open(folder / "resumed", [] { return 1e9; });
+    auto [run, checkpoint] = RunFolder::open(folder / "resumed", [] { return 1e9; });
     EXPECT_EQ(checkpoint.step, 4);
     train(run, checkpoint.step + 1, 6);
   }
@@ -151,55 +156,81 @@ TEST(Run, ResumedLogsAreAsIfNeverInterrupted) {
   EXPECT_EQ(fs::read_symlink(folder / "resumed/checkpoints/best"), "step-000006");
 }
 
-TEST(Run, RowsOfTheCheckpointsStepWrittenAfterItAreCut) {
+TEST(RunFolder, AKilledProcessLeavesARunThatResumes) {
+  const TempFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    RunFolder run(folder / "a", options());
+    train(run, 1, 3);
+    for (int64_t i = 4; i < 100; ++i) run.log(i, "k15", {{"reward", 0.0}});  // some of it written, some not
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  {
+    auto [run, checkpoint] = RunFolder::open(folder / "a", [] { return 1e9; });
+    train(run, checkpoint.step + 1, 4);
+  }
+  {
+    RunFolder whole(folder / "whole", options());
+    train(whole, 1, 4);
+  }
+  EXPECT_EQ(read_file(folder / "a/metrics.jsonl"), read_file(folder / "whole/metrics.jsonl"));
+  Database a(folder / "a/run.sqlite", Database::Mode::read), b(folder / "whole/run.sqlite", Database::Mode::read);
+  EXPECT_EQ(a.metrics(), b.metrics());
+  EXPECT_EQ(a.rollouts(), b.rollouts());
+}
+
+TEST(RunFolder, RowsOfTheCheckpointsStepWrittenAfterItAreCut) {
   const TempFolder folder;
   {
-    Run run(folder / "a", options());
+    RunFolder run(folder / "a", options());
     train(run, 1, 2);
     run.log(2, "eval", {{"accuracy", 0.5}});  // killed before the next checkpoint: resuming will write it again
   }
-  auto [run, checkpoint] = Run::open(folder / "a");
+  auto [run, checkpoint] = RunFolder::open(folder / "a");
   run.log(2, "eval", {{"accuracy", 0.5}});
   run.flush();
   Database db(run.paths().database(), Database::Mode::read);
   EXPECT_EQ(db.metrics("eval", "accuracy").size(), 1u);
 }
 
-TEST(Run, HalfWrittenFoldersAreNamed) {
+TEST(RunFolder, HalfWrittenFoldersAreNamed) {
   const TempFolder folder;
-  EXPECT_THAT(error_of([&] { Run::open(folder / "missing"); }), Throws(ErrorCode::not_found, "no such folder"));
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "missing"); }), Throws(ErrorCode::not_found, "no such folder"));
   fs::create_directory(folder / "half");
   write_file_atomically(folder / "half/config.toml", "");
-  EXPECT_THAT(error_of([&] { Run::open(folder / "half"); }), Throws(ErrorCode::corrupt, "no record.json"));
-  { Run(folder / "early", options()); }
-  EXPECT_THAT(error_of([&] { Run::open(folder / "early"); }),
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "half"); }), Throws(ErrorCode::corrupt, "no record.json"));
+  { RunFolder(folder / "early", options()); }
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "early"); }),
               Throws(ErrorCode::invalid_argument, "before its first checkpoint"));
   write_file_atomically(folder / "early/record.json", "{\"format\": 1");
-  EXPECT_THAT(error_of([&] { Run::open(folder / "early"); }), Throws(ErrorCode::corrupt, "record.json"));
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "early"); }), Throws(ErrorCode::corrupt, "record.json"));
 }
 
-TEST(Run, DamagedRunIsRefusedWithItsLogsUntouched) {
+TEST(RunFolder, DamagedRunIsRefusedWithItsLogsUntouched) {
   const TempFolder folder;
   {
-    Run run(folder / "a", options());
+    RunFolder run(folder / "a", options());
     train(run, 1, 3);
   }
   const std::string logs = read_file(folder / "a/metrics.jsonl");
   const fs::path state = folder / "a/checkpoints/step-000002/state.json";
   const std::string whole = read_file(state);
   write_file_atomically(state, whole.substr(0, whole.size() / 2));
-  EXPECT_THAT(error_of([&] { Run::open(folder / "a"); }), Throws(ErrorCode::corrupt, "state.json"));
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "a"); }), Throws(ErrorCode::corrupt, "state.json"));
   EXPECT_EQ(read_file(folder / "a/metrics.jsonl"), logs);
 
   write_file_atomically(state, whole);
   write_file_atomically(folder / "a/metrics.jsonl", "{}\n");
-  EXPECT_THAT(error_of([&] { Run::open(folder / "a"); }), Throws(ErrorCode::corrupt, "metrics.jsonl"));
+  EXPECT_THAT(error_of([&] { RunFolder::open(folder / "a"); }), Throws(ErrorCode::corrupt, "metrics.jsonl"));
   EXPECT_EQ(Database(folder / "a/run.sqlite", Database::Mode::read).metrics().size(), 6u);
 }
 
-TEST(Run, FullDiskSurfacesAtTheNextFlushAndStays) {
+TEST(RunFolder, FullDiskSurfacesAtTheNextFlushAndStays) {
   const TempFolder folder;
-  Run run(folder / "a", options());
+  RunFolder run(folder / "a", options());
   train(run, 1, 2);
   {
     const DiskLimit limit(200'000);
@@ -211,20 +242,20 @@ TEST(Run, FullDiskSurfacesAtTheNextFlushAndStays) {
   EXPECT_EQ(latest_checkpoint(run.paths().checkpoints())->filename(), "step-000002");
 }
 
-TEST(Run, FolderThatCannotBeWrittenLeavesNothing) {
+TEST(RunFolder, FolderThatCannotBeWrittenLeavesNothing) {
   const TempFolder folder;
   {
     const DiskLimit limit(1000);
-    EXPECT_THAT(error_of([&] { Run(folder / "a", options()); }), Throws(ErrorCode::io, "run.sqlite"));
+    EXPECT_THAT(error_of([&] { RunFolder(folder / "a", options()); }), Throws(ErrorCode::io, "run.sqlite"));
   }
   EXPECT_FALSE(fs::exists(folder / "a"));
   write_file_atomically(folder / "file", "");
-  EXPECT_THAT(error_of([&] { Run(folder / "file", options()); }), Throws(ErrorCode::io, "choose another --out"));
+  EXPECT_THAT(error_of([&] { RunFolder(folder / "file", options()); }), Throws(ErrorCode::io, "choose another --out"));
 }
 
-TEST(Run, RolloutsWithoutALogProbPerTokenAreRefusedAtOnce) {
+TEST(RunFolder, RolloutsWithoutALogProbPerTokenAreRefusedAtOnce) {
   const TempFolder folder;
-  Run run(folder / "a", options());
+  RunFolder run(folder / "a", options());
   Rollout r = rollout(0);
   r.tokens.push_back(3);
   EXPECT_THAT(error_of([&] { run.log_rollouts(1, {r}); }),

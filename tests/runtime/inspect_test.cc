@@ -13,9 +13,11 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
@@ -59,6 +61,14 @@ class Forked {
   pid_t pid_;
 };
 
+// A sanitizer brings threads of its own, so that tests look for theirs and do not count.
+std::vector<ThreadInfo> named(const std::vector<ThreadInfo>& threads, const std::string& name) {
+  std::vector<ThreadInfo> found;
+  std::copy_if(threads.begin(), threads.end(), std::back_inserter(found),
+               [&](const ThreadInfo& t) { return t.name == name; });
+  return found;
+}
+
 TEST(ListThreads, ShowsEveryThreadOfAStoppedProcess) {
   const Forked child([] {
     name_this_thread("main", 0);
@@ -68,13 +78,15 @@ TEST(ListThreads, ShowsEveryThreadOfAStoppedProcess) {
   });
   child.wait_until_stopped();
   const auto threads = list_threads(child.pid());
-  ASSERT_EQ(threads.size(), 3u);
+  ASSERT_GE(threads.size(), 3u);
   EXPECT_EQ(threads[0].id, child.pid());
   EXPECT_EQ(threads[0].name, "main/0");
   EXPECT_EQ(threads[0].role, "main");
-  EXPECT_EQ(threads[1].name, "writer/2");
-  EXPECT_EQ(threads[1].role, "writer");
-  EXPECT_EQ(threads[2].role, "other");
+  ASSERT_EQ(named(threads, "writer/2").size(), 1u);
+  EXPECT_EQ(named(threads, "writer/2")[0].role, "writer");
+  const auto inherited = named(threads, "main/0");
+  ASSERT_GE(inherited.size(), 2u);
+  for (std::size_t i = 1; i < inherited.size(); ++i) EXPECT_EQ(inherited[i].role, "other");
   for (const ThreadInfo& thread : threads) {
     EXPECT_EQ(thread.state, "stopped");
     EXPECT_GE(thread.cpu_time_ms, 0);
@@ -92,9 +104,8 @@ TEST(ListThreads, ReadsNamesWithBracketsAndSpaces) {
   });
   child.wait_until_stopped();
   const auto threads = list_threads(child.pid());
-  ASSERT_EQ(threads.size(), 2u);
-  EXPECT_EQ(threads[1].name, ") R (1 /2");
-  EXPECT_EQ(threads[1].state, "stopped");
+  ASSERT_EQ(named(threads, ") R (1 /2").size(), 1u);
+  EXPECT_EQ(named(threads, ") R (1 /2")[0].state, "stopped");
 }
 
 TEST(ListThreads, TellsWhatIsWrongWithAProcessId) {
@@ -112,7 +123,7 @@ TEST(ListThreads, AThreadIdIsToldFromAProcessId) {
     ::raise(SIGSTOP);
   });
   child.wait_until_stopped();
-  const pid_t thread = list_threads(child.pid()).at(1).id;
+  const pid_t thread = named(list_threads(child.pid()), "writer/0").at(0).id;
   expect_error(ErrorCode::invalid_argument, std::to_string(child.pid()), [&] { list_threads(thread); });
 }
 

@@ -87,7 +87,7 @@ struct Lanes16 {
   }
   template <class Vector>
   static HWY_INLINE hn::Vec<D4> AddDownTo4(const Vector (&x)[1]) {
-    const hn::FixedTag<float, 8> d8;
+    const hn::Half<hn::DFromV<Vector>> d8;
     return Halve(hn::Add(hn::LowerHalf(d8, x[0]), hn::UpperHalf(d8, x[0])));
   }
   template <class Vector>

@@ -6,6 +6,7 @@
 #define GRADUS_KERNELS_CPU_ROW_PRODUCTS_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -126,6 +127,11 @@ HWY_NOINLINE void Product(int64_t n_rows, LeftMatrix a, RightMatrix b, OutMatrix
     skip_rows(2);
   }
   if (n_rows == 1) ProductRows<kMerge, 1, VectorsPerRow<1, D>()>(D(), a, b, out, n_k, n_columns, alpha);
+}
+
+// Asks for the n floats from `row` on, for use soon.
+HWY_INLINE void PrefetchRow(const float* row, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) hwy::Prefetch(row + i);
 }
 
 // to[c][r] = from[r][c] for r < n_rows, c < n_columns (a multiple of 4).

@@ -20,10 +20,10 @@ float RowMax(const float* z, int64_t n) {
   return hn::GetLane(hn::MaxOfLanes(Floats(), m));
 }
 
-// exp(z * inv - shift); lanes behind a row's end give exactly 0.
+// exp(z * inv - shift), whose argument is 0 but for rounding at the most; lanes behind a row's end give exactly 0.
 template <class IO>
 HWY_INLINE FloatsV ShiftedExp(IO io, const float* z, FloatsV inv, FloatsV shift) {
-  return Exp(Floats(), hn::Sub(hn::Mul(io.Load(z, kMinusInfinity), inv), shift));
+  return ExpUpTo88(Floats(), hn::Sub(hn::Mul(io.Load(z, kMinusInfinity), inv), shift));
 }
 
 float LogSumExp(const float* z, int64_t n, float inv) {

@@ -1,0 +1,168 @@
+// gradus bench peak|gemm|train|exact: measures what training runs, beside the machine's own limits.
+#include "bench/bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "apps/gradus/command.h"
+#include "gradus/core/error.h"
+#include "gradus/core/thread_pool.h"
+#include "gradus/kernels/isa.h"
+
+namespace gradus::app {
+
+namespace {
+
+// Options that all of them have.
+struct Common {
+  bool json = false;
+  int threads = 0;
+  std::string isa;
+
+  void declare(CLI::App& command) {
+    command.add_flag("--json", json, "one JSON object per row");
+    command.add_option("--threads", threads, "compute threads; 0 = all cores")->check(CLI::Range(0, 256));
+  }
+  void declare_isa(CLI::App& command) {
+    command.add_option("--isa", isa, "instruction set of our kernels and of oneDNN: sse4, avx2, avx512, neon");
+  }
+
+  void apply() const {
+    if (!isa.empty()) {
+      // Before anything asks: oneDNN takes its limit once. What GRADUS_ISA checks is checked of this, too.
+      ::setenv("GRADUS_ISA", isa.c_str(), 1);
+      if (name(kernels::active_isa()) != isa) throw UsageError(fmt::format("bench: --isa {} came too late; set GRADUS_ISA={}", isa, isa));
+    }
+    if (threads > 0) set_pool_threads(threads);
+  }
+};
+
+std::string to_text(const bench::Value& value) {
+  if (const bool* b = std::get_if<bool>(&value)) return *b ? "yes" : "no";
+  if (const int64_t* i = std::get_if<int64_t>(&value)) return fmt::format("{}", *i);
+  if (const double* d = std::get_if<double>(&value)) return fmt::format("{:.4g}", *d);
+  return std::get<std::string>(value);
+}
+
+// Writes each row when it comes: as JSON, or under a header that is repeated when the columns change.
+class RowWriter {
+ public:
+  RowWriter(Output& out, bool json) : out_(out), json_(json) {}
+
+  void operator()(const bench::Row& row) {
+    if (json_) {
+      nlohmann::ordered_json object;
+      for (const auto& [key, value] : row) std::visit([&, &k = key](const auto& v) { object[k] = v; }, value);
+      return out_.json_line(object);
+    }
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : row) keys.push_back(key);
+    std::string text;
+    if (keys != keys_) {
+      if (!keys_.empty()) text += '\n';
+      for (const auto& [key, value] : row) text += cell(key, key, value);
+      text += '\n';
+      keys_ = keys;
+    }
+    for (const auto& [key, value] : row) text += cell(to_text(value), key, value);
+    out_.text(text + '\n');
+  }
+
+ private:
+  // Words stand left, numbers right.
+  static std::string cell(const std::string& text, const std::string& key, const bench::Value& value) {
+    if (std::holds_alternative<std::string>(value)) return fmt::format("{:<{}}  ", text, std::max<size_t>(key.size(), 15));
+    return fmt::format("{:>{}}  ", text, std::max<size_t>(key.size(), 7));
+  }
+
+  Output& out_;
+  bool json_;
+  std::vector<std::string> keys_;
+};
+
+template <class BenchOptions>
+struct Options {
+  Common common;
+  BenchOptions bench;
+};
+using PeakOptions = Options<bench::PeakOptions>;
+using GemmOptions = Options<bench::GemmOptions>;
+using TrainOptions = Options<bench::TrainOptions>;
+using ExactOptions = Options<bench::ExactOptions>;
+
+template <class O>
+void declare_timed(CLI::App& command, O& o) {
+  o.common.declare(command);
+  o.common.declare_isa(command);
+  command.add_option("--rounds", o.bench.rounds, "measurements of each figure; the median is shown")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+}
+
+void declare_peak(CLI::App& command, PeakOptions& o) { declare_timed(command, o); }
+void declare_gemm(CLI::App& command, GemmOptions& o) { declare_timed(command, o); }
+
+void declare_train(CLI::App& command, TrainOptions& o) {
+  declare_timed(command, o);
+  command.add_option("--model", o.bench.models, "d128x4, d512x4; default: both")->check(CLI::IsMember({"d128x4", "d512x4"}));
+  command.add_option("--sequences", o.bench.sequences, "sequences per step, 64 to 96 tokens each")->capture_default_str();
+  command.add_option("--max-rows", o.bench.max_rows, "rows of a micro-batch; 0 = what training takes")->capture_default_str();
+  command.footer(
+      "Rows: train_step (forward, backward, clipping, AdamW), forward (as training records it), sample (256 sequences at once).\n"
+      "FLOPs: 2 per multiply-add of the matrices, the head where it runs, and causal attention; a backward counts as two\n"
+      "forwards; recomputation, norms, activations and the optimiser count nothing. vs_forward = FLOP rate by the forward's.");
+}
+
+void declare_exact(CLI::App& command, ExactOptions& o) {
+  o.common.declare(command);
+  command.add_option("RUN", o.bench.run, "a run folder; without it, small models of its own");
+  command.add_option("--isa", o.bench.isa, "only this instruction set; default: all that the machine can run");
+  command.footer(
+      "Without RUN: samples with the KV cache and recomputes every token's log-probability with the packed forward of training,\n"
+      "over instruction sets, 1, 2 and 3 threads, batch sizes, packings, long prompts, temperatures and matrix backends.\n"
+      "With RUN: (recorded) for each kept checkpoint, the log-probabilities stored for the iteration that was sampled with its\n"
+      "weights; (sampled) every stored prompt, sampled again with the latest checkpoint; both against training's forward.\n"
+      "control_one_ulp moves one weight by one unit in the last place after sampling: it must differ from 0.\n"
+      "Ends with exit code 1 unless every mismatch_max is 0 and the control is not.");
+}
+
+int run_peak(const PeakOptions& o, Output& out) {
+  o.common.apply();
+  bench::peak(o.bench, RowWriter(out, o.common.json));
+  return kDone;
+}
+
+int run_gemm(const GemmOptions& o, Output& out) {
+  o.common.apply();
+  bench::gemm(o.bench, RowWriter(out, o.common.json));
+  return kDone;
+}
+
+int run_train(const TrainOptions& o, Output& out) {
+  o.common.apply();
+  bench::train(o.bench, RowWriter(out, o.common.json));
+  return kDone;
+}
+
+int run_exact(const ExactOptions& o, Output& out) {
+  o.common.apply();
+  if (bench::exact(o.bench, RowWriter(out, o.common.json))) return kDone;
+  print_error("bench exact: the sampler's and the trainer's log-probabilities are not as they must be; see the rows above");
+  return kFailed;
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Work& work) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure this machine, and what Gradus makes of it");
+  bench->require_subcommand(1);
+  add_command(*bench, work, "peak", "The machine's limits: multiply-adds, large products, reading memory", declare_peak, run_peak);
+  add_command(*bench, work, "gemm", "Matrix products of real use, ours and oneDNN's", declare_gemm, run_gemm);
+  add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
+  add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
+}
+
+}  // namespace gradus::app

@@ -1,0 +1,73 @@
+// gradus eval RUN|MODEL [key=value ...] [--json]: accuracy on held-out problems, sampled and greedy.
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "apps/gradus/command.h"
+#include "gradus/posttrain/train.h"
+#include "gradus/run/config.h"
+
+namespace gradus::app {
+
+namespace {
+
+struct EvalOptions {
+  std::string target;
+  std::vector<std::string> overrides;
+  std::string task;
+  int64_t episodes = 0;
+  bool json = false;
+};
+
+void declare(CLI::App& command, EvalOptions& o) {
+  command.add_option("RUN|MODEL", o.target, "run folder (its latest checkpoint), or model folder")->required();
+  command.add_option("key=value", o.overrides, "settings over those of the run: chain.max_operators=10");
+  command.add_option("--task", o.task, "for a model folder: the preset whose task it is asked [chain]");
+  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]");
+  command.add_flag("--json", o.json, "one JSON object per kind of sampling");
+}
+
+posttrain::TrainConfig config_of(const EvalOptions& o) {
+  const bool is_run = std::filesystem::exists(run::RunPaths{o.target}.config());
+  const std::string text = is_run ? run::write_config(posttrain::config_of_run(o.target))
+                                  : std::string(posttrain::find_preset(o.task.empty() ? "chain" : o.task).text);
+  std::vector<std::string> overrides = o.overrides;
+  if (o.episodes > 0) overrides.push_back(fmt::format("eval.problems={}", o.episodes));
+  return run::read_config<posttrain::TrainConfig>({{is_run ? o.target + "/config.toml" : "preset", text}}, overrides);
+}
+
+int eval(const EvalOptions& o, Output& out) {
+  const std::filesystem::path folder = posttrain::model_folder_of(o.target);
+  const posttrain::TrainConfig config = config_of(o);
+  const auto task = posttrain::make_task(config);
+  lm::Model model = lm::load(folder);
+  const posttrain::EvaluationPair pair = posttrain::evaluate_model(model, *task, config);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [kind, e] : {std::pair{"sampled", pair.sampled}, std::pair{"greedy", pair.greedy}}) {
+    const auto n = static_cast<double>(e.answers);
+    const double error = std::sqrt(e.accuracy * (1 - e.accuracy) / n);
+    if (o.json) {
+      out.json_line({{"kind", kind},
+                     {"problems", e.answers},
+                     {"accuracy", e.accuracy},
+                     {"standard_error", error},
+                     {"response_tokens_mean", e.response_tokens_mean},
+                     {"long_share", e.long_share},
+                     {"long_accuracy", e.long_accuracy},
+                     {"short_accuracy", e.short_accuracy}});
+    } else {
+      rows.push_back({kind, fmt::format("{}", e.answers), fmt::format("{:.3f} +- {:.3f}", e.accuracy, error),
+                      fmt::format("{:.1f}", e.response_tokens_mean)});
+    }
+  }
+  if (!o.json) out.text(format_table({{"sampling"}, {"problems", true}, {"accuracy", true}, {"mean tokens", true}}, rows));
+  return kDone;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Work& work) {
+  add_command(app, work, "eval", "Measure accuracy on held-out problems", declare, eval);
+}
+
+}  // namespace gradus::app

@@ -1,0 +1,32 @@
+// gradus resume RUN [--json] [--quiet]: goes on with an interrupted run.
+#include "apps/gradus/command.h"
+#include "apps/gradus/train_output.h"
+
+namespace gradus::app {
+
+namespace {
+
+struct ResumeOptions {
+  std::string run;
+  bool json = false, quiet = false;
+};
+
+void declare(CLI::App& command, ResumeOptions& o) {
+  command.add_option("RUN", o.run, "run folder")->required();
+  command.add_flag("--json", o.json, "as in train");
+  command.add_flag("--quiet", o.quiet, "only the final table");
+}
+
+int resume(const ResumeOptions& o, Output& out) {
+  TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
+  output.finish(posttrain::resume(o.run, {"gradus", "resume", o.run}, output.observer()));
+  return kDone;
+}
+
+}  // namespace
+
+void add_resume_command(CLI::App& app, Work& work) {
+  add_command(app, work, "resume", "Go on with an interrupted run, bit for bit", declare, resume);
+}
+
+}  // namespace gradus::app

@@ -1,0 +1,73 @@
+// gradus train WHAT/HOW|FILE.toml [key=value ...] [--out DIR] [--seed N] [--json] [--quiet]
+#include <filesystem>
+
+#include "apps/gradus/command.h"
+#include "apps/gradus/train_output.h"
+#include "gradus/core/file.h"
+#include "gradus/run/config.h"
+
+namespace gradus::app {
+
+namespace {
+
+struct TrainOptions {
+  std::string what;
+  std::vector<std::string> overrides;
+  std::string out;
+  std::string seed;
+  bool json = false, quiet = false;
+  bool keys = false;
+};
+
+void declare(CLI::App& command, TrainOptions& o) {
+  command.add_option("WHAT/HOW|FILE.toml", o.what, "a preset (`gradus list presets`), or a configuration file")->required();
+  command.add_option("key=value", o.overrides, "settings, over those of the preset or file: k15.tau=0.3");
+  command.add_option("--out", o.out, "run folder [runs/WHAT-HOW-N]");
+  command.add_option("--seed", o.seed, "key of all randomness, like seed=N");
+  command.add_flag("--json", o.json, "one JSON object per step or iteration, and nothing else on stdout");
+  command.add_flag("--quiet", o.quiet, "only the final table");
+  command.add_flag("--keys", o.keys, "print every setting with its value, and stop");
+}
+
+posttrain::TrainConfig read(const TrainOptions& o) {
+  run::ConfigText text;
+  if (o.what.ends_with(".toml")) {
+    text = {o.what, read_file(o.what)};
+  } else {
+    const posttrain::Preset& preset = posttrain::find_preset(o.what);
+    text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
+  }
+  std::vector<std::string> overrides = o.overrides;
+  if (!o.seed.empty()) overrides.push_back("seed=" + o.seed);
+  auto config = run::read_config<posttrain::TrainConfig>({text}, overrides);
+  config.check();
+  return config;
+}
+
+// runs/chain-k15-1, or the next number that is free.
+std::filesystem::path free_folder(const posttrain::TrainConfig& config) {
+  for (int n = 1;; ++n) {
+    std::filesystem::path path = fmt::format("runs/{}-{}-{}", config.task, config.algorithm, n);
+    if (!std::filesystem::exists(path)) return path;
+  }
+}
+
+int train(const TrainOptions& o, Output& out) {
+  posttrain::TrainConfig config = read(o);
+  if (o.keys) {
+    out.text(run::describe_config(run::fields_of(config)));
+    return kDone;
+  }
+  std::vector<std::string> command_line = {"gradus", "train", o.what};
+  command_line.insert(command_line.end(), o.overrides.begin(), o.overrides.end());
+  TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
+  const std::filesystem::path directory = o.out.empty() ? free_folder(config) : std::filesystem::path(o.out);
+  output.finish(posttrain::train(directory, config, command_line, output.observer()));
+  return kDone;
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, Work& work) { add_command(app, work, "train", "Train on a task, or on your own data", declare, train); }
+
+}  // namespace gradus::app

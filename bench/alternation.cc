@@ -1,0 +1,38 @@
+#include "bench/alternation.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "gradus/core/error.h"
+
+namespace gradus::bench {
+
+Alternation::Id Alternation::add(std::function<void()> body, int64_t repeats) {
+  entries_.push_back({std::move(body), std::max<int64_t>(1, repeats), {}});
+  return entries_.size() - 1;
+}
+
+void Alternation::run(int rounds) {
+  require(rounds >= 1, "bench: rounds is {}, but must be at least 1", rounds);
+  for (Entry& e : entries_) e.body();
+  for (int round = 0; round < rounds; ++round) {
+    for (Entry& e : entries_) {
+      const auto start = std::chrono::steady_clock::now();
+      for (int64_t i = 0; i < e.repeats; ++i) e.body();
+      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+      e.seconds.push_back(elapsed.count() / static_cast<double>(e.repeats));
+    }
+  }
+}
+
+double Alternation::median_s(Id id) const {
+  std::vector<double> sorted = entries_.at(id).seconds;
+  GRADUS_CHECK(!sorted.empty());
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  return *middle;
+}
+
+int64_t repeats_for(double work) { return std::clamp<int64_t>(static_cast<int64_t>(1e9 / work), 1, 100000); }
+
+}  // namespace gradus::bench

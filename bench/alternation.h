@@ -1,0 +1,36 @@
+// Fair timing on a machine that is never quite quiet: all competitors take turns in every round, and the median over
+// rounds speaks for each. Ratios between them then hold even when the machine slows down for a while.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace gradus::bench {
+
+class Alternation {
+ public:
+  using Id = std::size_t;
+
+  // `body` is run `repeats` times in a row and counts as one measurement.
+  Id add(std::function<void()> body, int64_t repeats = 1);
+
+  // One round that does not count (caches, lazily created state), then `rounds` that do.
+  void run(int rounds);
+
+  double median_s(Id id) const;  // seconds of one body
+
+ private:
+  struct Entry {
+    std::function<void()> body;
+    int64_t repeats;
+    std::vector<double> seconds;
+  };
+  std::vector<Entry> entries_;
+};
+
+// How often a body of so many FLOPs (or bytes) has to be repeated to last about 10 ms at 10^11 a second.
+int64_t repeats_for(double work);
+
+}  // namespace gradus::bench

@@ -1,0 +1,61 @@
+// The benchmarks behind `gradus bench`: they measure the code that training runs, and hand out rows. They print nothing.
+// Every figure of speed is a median over rounds in which all its competitors took turns, and stands beside its share of
+// the machine's own limit, measured in the same rounds.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace gradus::bench {
+
+using Value = std::variant<std::string, int64_t, double, bool>;
+using Row = std::vector<std::pair<std::string, Value>>;
+using Sink = std::function<void(const Row&)>;  // called as soon as a row is measured
+
+// Floating point and memory limits of the machine: one row each.
+//   gflops, share_of_peak          compute; the peak is the larger of a register-only FMA loop and the best large product
+//   gb_per_s, share_of_bandwidth   reading
+struct PeakOptions {
+  int rounds = 15;
+};
+void peak(const PeakOptions& options, const Sink& sink);
+
+// Matrix products of real use, each by our kernel and by oneDNN, packed and not: one row a shape.
+//   gflops               what training or decoding calls here; share_of_peak is of this
+//   highway_to_onednn    our rate by oneDNN's, both from plain weights
+//   onednn_same_bits     whether oneDNN's result here has the bits of the contract (gradus/kernels/gemm.h)
+struct GemmOptions {
+  int rounds = 9;
+};
+void gemm(const GemmOptions& options, const Sink& sink);
+
+// Training, its forward pass alone, and sampling, at the rate of useful FLOPs (flops.h).
+//   `vs_forward` of the row `sample` is its FLOP rate by that of the training forward.
+struct TrainOptions {
+  std::vector<std::string> models = {"d128x4", "d512x4"};  // of these two
+  int rounds = 7;
+  int64_t sequences = 96;     // per step, as in gradus/posttrain/sft.h
+  int64_t max_rows = 0;       // rows of a micro-batch; 0 = what training takes
+  bool with_sampling = true;  // the row `sample`, for d128x4
+};
+void train(const TrainOptions& options, const Sink& sink);
+
+// Whether the sampler's log-probabilities are the trainer's, bit for bit (DESIGN.md section 3).
+//   without `run`: small models of its own, over instruction sets, threads, batch sizes, packings, prompts of several key
+//     blocks, temperatures and backends of matrix products: a row per model and instruction set with `mismatch_max`, and
+//     `samples_equal`: that all of these drew the same tokens with the same log-probabilities
+//   with `run`: the rollouts of that run, by its own checkpoints (see exact_run.cc)
+// then the control: one weight moved by one unit in the last place between sampling and training must be seen; then a
+// last row over all. Returns whether all is as it must be. Throws what loading a run throws.
+struct ExactOptions {
+  std::optional<std::string> run;
+  std::optional<std::string> isa;  // only this instruction set
+};
+bool exact(const ExactOptions& options, const Sink& sink);
+
+}  // namespace gradus::bench

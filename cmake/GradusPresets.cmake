@@ -1,0 +1,13 @@
+# Compiles presets/WHAT/HOW.toml into the binary: gradus::posttrain::presets().
+file(GLOB_RECURSE preset_files CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/presets ${PROJECT_SOURCE_DIR}/presets/*.toml)
+set(presets_source ${PROJECT_BINARY_DIR}/generated/presets.cc)
+set(presets_text "#include \"gradus/posttrain/train_config.h\"\n\nnamespace gradus::posttrain {\n\nconst std::vector<Preset>& presets() {\n  static const std::vector<Preset> list = {\n")
+foreach(file ${preset_files})
+  string(REGEX REPLACE "\\.toml$" "" preset_name ${file})
+  file(READ ${PROJECT_SOURCE_DIR}/presets/${file} preset_body)
+  string(APPEND presets_text "      {\"${preset_name}\", R\"preset(${preset_body})preset\"},\n")
+  set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/presets/${file})
+endforeach()
+string(APPEND presets_text "  };\n  return list;\n}\n\n}  // namespace gradus::posttrain\n")
+file(CONFIGURE OUTPUT ${presets_source} CONTENT "${presets_text}" @ONLY)
+target_sources(gradus_posttrain PRIVATE ${presets_source})

@@ -1,0 +1,22 @@
+// The whole library in one include. `using` brings the names that a program of its own task needs to the top.
+#pragma once
+
+#include "gradus/core/error.h"
+#include "gradus/core/rng.h"
+#include "gradus/core/tensor.h"
+#include "gradus/core/thread_pool.h"
+#include "gradus/lm/model.h"
+#include "gradus/lm/sampler.h"
+#include "gradus/posttrain/task.h"
+#include "gradus/posttrain/training.h"
+#include "gradus/run/run_folder.h"
+
+namespace gradus {
+
+using lm::character_tokenizer;
+using posttrain::Problem;
+using posttrain::Reward;
+using posttrain::Task;
+using run::Run;
+
+}  // namespace gradus

@@ -1,0 +1,180 @@
+#include "gradus/posttrain/train.h"
+
+#include "gradus/core/file.h"
+#include "gradus/core/thread_pool.h"
+#include "gradus/kernels/isa.h"
+#include "gradus/kernels/versions.h"
+#include "gradus/run/config.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+constexpr int64_t kExamples = 5;
+
+run::Record make_record(std::vector<std::string> command_line) {
+  run::Record record;
+  record.versions = kernels::library_versions();
+  record.isa = kernels::name(kernels::active_isa());
+  record.threads = pool().size();
+  record.command_line = std::move(command_line);
+  return record;
+}
+
+void use_threads(const TrainConfig& config) {
+  set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
+}
+
+lm::Model make_model(const TrainConfig& config, const Task& task) {
+  if (!config.model.empty()) return lm::load(model_folder_of(config.model));
+  return lm::Model::create(config.architecture.shape, lm::character_tokenizer(task.alphabet(), task.end_of_text()),
+                           static_cast<uint64_t>(config.seed));
+}
+
+// A model that was trained on other texts may lack characters, and a long problem may not fit: say so before hours are spent.
+void check_fits(const lm::Model& model, const Task& task, const TrainConfig& config) {
+  const auto [least, greatest] = task.difficulties();
+  std::vector<Problem> problems = task.all_problems();
+  for (int d = least; problems.empty() && d <= greatest; ++d) {
+    Rng rng(static_cast<uint64_t>(config.seed), Purpose::held_out, static_cast<uint64_t>(d));
+    problems.push_back(task.make(rng, d));
+  }
+  for (const Problem& p : problems) {
+    const auto tokens = static_cast<int64_t>(model.tokenizer().encode(task.prompt(p)).size());
+    require(tokens + config.k15.max_tokens <= model.config().max_positions,
+            "the prompt '{:.40}' has {} tokens and an answer up to {}, but the model has {} positions; raise architecture.max_positions or "
+            "lower k15.max_tokens",
+            p.text, tokens, config.k15.max_tokens, model.config().max_positions);
+  }
+}
+
+// The warm-up is for a new model; one that is given was trained before, unless fine-tuning it is the whole wish.
+bool wants_warm_up(const TrainConfig& config, const Task& task) {
+  return config.sft.tokens > 0 && task.has_demonstrations() && (config.model.empty() || !config.reinforces());
+}
+
+TrainingOptions training_options(const TrainConfig& c) {
+  return {.problems = c.eval.problems, .quick_problems = c.eval.quick_problems, .every = c.eval.every};
+}
+
+Hooks hooks_of(const TrainObserver& observer) { return {.on_step = observer.on_step, .should_stop = observer.should_stop}; }
+
+std::vector<std::string> make_examples(lm::Model& model, const Task& task, const TrainConfig& config) {
+  const auto [least, greatest] = task.difficulties();
+  const auto problems = held_out_set(task, {.n = kExamples, .least_difficulty = least, .greatest_difficulty = greatest});
+  const RolloutBatch batch = make_rollouts(
+      model, task, problems,
+      {.samples = 1, .sampler = {.max_tokens = config.k15.max_tokens, .temperature = 0, .seed = static_cast<uint64_t>(config.seed)}});
+  std::vector<std::string> out;
+  for (const Rollout& r : batch.rollouts) {
+    out.push_back(fmt::format("{} {}{}   {}", r.reward.correct ? "right" : "wrong", task.prompt(batch.problems[r.problem]), r.answer,
+                              r.ended ? "" : "(cut)"));
+  }
+  return out;
+}
+
+// All that is left to do of a run. The same code for a new run and a resumed one.
+TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config, const TrainObserver& observer,
+                  Training& training) {
+  const auto note = [&](const std::string& line) {
+    if (observer.on_note) observer.on_note(line);
+  };
+  const auto evaluated = [&](std::string_view when, const std::optional<EvaluationPair>& pair) {
+    if (observer.on_evaluation) observer.on_evaluation(when, *pair);
+  };
+  TrainState& state = training.state();
+  if (state.phase == "sft") {
+    if (wants_warm_up(config, task)) {
+      training.sft(config.sft);
+    } else {
+      note(config.model.empty() ? "no warm-up" : "no warm-up: the model was trained before");
+      state.phase = "k15";
+    }
+  }
+  if (state.phase == "k15" && !state.before) {
+    state.before = training.evaluate(config.eval.problems, config.k15.max_tokens);
+    training.checkpoint(state.before->sampled.accuracy);
+  }
+  evaluated("before", state.before);
+  if (state.phase == "k15") {
+    if (config.reinforces()) {
+      K15Config k15 = config.k15;
+      if (config.algorithm == "rest") k15.weighting = "rest";
+      training.k15(k15);
+    }
+    state.after = config.reinforces() ? training.evaluate(config.eval.problems, config.k15.max_tokens) : state.before;
+    state.phase = "done";
+    training.checkpoint(state.after->sampled.accuracy);
+  }
+  evaluated("after", state.after);
+  return {.config = config, .state = state, .directory = run.paths().directory, .examples = make_examples(model, task, config)};
+}
+
+}  // namespace
+
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config, std::vector<std::string> command_line,
+                   const TrainObserver& observer) {
+  use_threads(config);
+  const std::shared_ptr<const Task> task = make_task(config);
+  check_can_start(*task, !config.model.empty());
+  lm::Model model = make_model(config, *task);
+  check_fits(model, *task, config);
+  run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
+                           .keep_checkpoints = config.keep_checkpoints,
+                           .config_toml = run::write_config(config),
+                           .record = make_record(std::move(command_line)),
+                           .clock = {}});
+  if (observer.on_note) {
+    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} threads, {}", directory.string(), config.task, config.algorithm,
+                                 model.config().n_parameters(), pool().size(), kernels::name(kernels::active_isa())));
+  }
+  Training training(run, model, *task, training_options(config), hooks_of(observer));
+  training.checkpoint();  // from here on there is something to resume from
+  return work(run, model, *task, config, observer, training);
+}
+
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line, const TrainObserver& observer) {
+  run::ResumedRun resumed = run::Run::open(directory);
+  const TrainConfig config = config_of_run(directory);
+  use_threads(config);
+  if (observer.on_note) {
+    for (const std::string& difference : run::differences(resumed.run.record(), make_record(std::move(command_line)))) {
+      observer.on_note("warning: " + difference + "; from here on the bits may differ from an uninterrupted run");
+    }
+  }
+  const std::shared_ptr<const Task> task = make_task(config);
+  lm::Model model = make_model(config, *task);
+  const std::string origin = fmt::format("checkpoint of step {}", resumed.checkpoint.step);
+  const auto weights = resumed.checkpoint.tensors.find("model.safetensors");
+  if (weights == resumed.checkpoint.tensors.end()) fail(ErrorCode::corrupt, "{}: model.safetensors is missing", origin);
+  model.set_weights({.tensors = weights->second, .metadata = {}}, origin);
+  Training training(resumed.run, model, *task, training_options(config), hooks_of(observer),
+                    parse_train_state(resumed.checkpoint.state, origin));
+  training.restore_moments(resumed.checkpoint);
+  if (observer.on_note) observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
+  return work(resumed.run, model, *task, config, observer, training);
+}
+
+EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config) {
+  const auto [least, greatest] = task.difficulties();
+  const auto problems = held_out_set(
+      task, {.n = static_cast<int>(config.eval.problems), .least_difficulty = least, .greatest_difficulty = greatest});
+  return evaluate_on(model, task, problems, {.max_tokens = config.k15.max_tokens, .seed = static_cast<uint64_t>(config.seed)});
+}
+
+std::filesystem::path model_folder_of(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path / "config.json")) return path;
+  const run::RunPaths run{path};
+  if (std::filesystem::is_directory(run.checkpoints())) {
+    if (const auto latest = run::latest_checkpoint(run.checkpoints())) return *latest;
+  }
+  fail(ErrorCode::not_found, "{}: neither a model folder (config.json) nor a run with a checkpoint; train one with `gradus train`",
+       path.string());
+}
+
+TrainConfig config_of_run(const std::filesystem::path& directory) {
+  const std::filesystem::path path = run::RunPaths{directory}.config();
+  return run::read_config<TrainConfig>({{path.string(), read_file(path)}}, {});
+}
+
+}  // namespace gradus::posttrain

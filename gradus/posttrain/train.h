@@ -1,0 +1,45 @@
+// A whole training run from a configuration: task, model, warm-up, RL, evaluations, run folder. What `gradus train`, `resume` and
+// `eval` do, for any program.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gradus/posttrain/train_config.h"
+#include "gradus/posttrain/training.h"
+
+namespace gradus::posttrain {
+
+// What a run tells while it works; each callback may be empty.
+struct TrainObserver {
+  std::function<void(const std::string& line)> on_note;  // a fact worth a line: how data were read, where the run lies
+  std::function<void(const Progress&)> on_step;
+  std::function<void(std::string_view when, const EvaluationPair&)> on_evaluation;  // "before", "after"
+  std::function<bool()> should_stop;
+};
+
+struct TrainSummary {
+  TrainConfig config;
+  TrainState state;
+  std::filesystem::path directory;
+  std::vector<std::string> examples;  // readable rollouts of the trained model on held-out problems
+};
+
+// A new run in `directory`. `command_line` is kept in the record. Throws what the parts throw.
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config, std::vector<std::string> command_line,
+                   const TrainObserver& observer = {});
+
+// Goes on with an interrupted run; a finished one only returns its summary. Warns through on_note when what decides bits has changed.
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line, const TrainObserver& observer = {});
+
+// Sampled and greedy accuracy of a run's latest checkpoint, or of a model folder on `config`'s task.
+EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config);
+
+// Where the model of `path` lies: a model folder itself, or the latest checkpoint of a run folder. Throws not_found.
+std::filesystem::path model_folder_of(const std::filesystem::path& path);
+
+// The configuration of a run folder, from its config.toml.
+TrainConfig config_of_run(const std::filesystem::path& directory);
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,90 @@
+#include "gradus/posttrain/train_config.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "gradus/core/error.h"
+#include "gradus/core/edit_distance.h"
+#include "gradus/posttrain/reward_program.h"
+#include "gradus/posttrain/tasks/chain.h"
+#include "gradus/posttrain/tasks/jsonl.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+void check_known(std::string_view what, std::string_view value, const std::vector<Named>& known) {
+  std::vector<std::string_view> names;
+  for (const Named& n : known) names.push_back(n.name);
+  if (std::ranges::find(names, value) != names.end()) return;
+  fail(ErrorCode::invalid_argument, "{} '{}' is not known; did you mean '{}'? `gradus list` shows all", what, value,
+       nearest_name(value, names));
+}
+
+}  // namespace
+
+const std::vector<Named>& algorithms() {
+  static const std::vector<Named> list = {
+      {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up", "arXiv 2501.12599, section 2.3.2, eq. 3"},
+      {"rest", "imitation of the correct samples only: the baseline that k15 is compared with", "arXiv 2308.08998; 2501.12599, figure 10"},
+      {"sft", "supervised fine-tuning on demonstrations", "arXiv 2203.02155, section 3.5"},
+  };
+  return list;
+}
+
+const std::vector<Named>& tasks() {
+  static const std::vector<Named> list = {
+      {"chain", "digits joined by + - *, evaluated from left to right modulo 7: thinking step by step pays", "gradus/posttrain/tasks/chain.h"},
+      {"jsonl", "your own problems, one JSON object a line: data=FILE", "docs/data.md"},
+  };
+  return list;
+}
+
+void TrainConfig::check() const {
+  check_known("task", task, tasks());
+  check_known("algorithm", algorithm, algorithms());
+  require(seed >= 0, "seed is {}, but must not be negative", seed);
+  require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
+  require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
+  require(eval.problems >= 1 && eval.quick_problems >= 1 && eval.every >= 1,
+          "eval.problems {}, eval.quick_problems {} and eval.every {} must be at least 1", eval.problems, eval.quick_problems, eval.every);
+  require(sft.tokens >= 0 && k15.iterations >= 0, "sft.tokens {} and k15.iterations {} must not be negative", sft.tokens, k15.iterations);
+  require(task == "jsonl" || data.empty(), "data={} is only read by the task jsonl, not by {}", data, task);
+  require(task != "jsonl" || !data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
+  require(reward_timeout_s > 0, "reward_timeout_s is {}, but must be positive", reward_timeout_s);
+}
+
+std::shared_ptr<const Task> make_task(const TrainConfig& c) {
+  c.check();
+  std::shared_ptr<const Task> task;
+  if (c.task == "chain") {
+    task = std::make_shared<Chain>(ChainConfig{.min_operators = static_cast<int>(c.chain.min_operators),
+                                               .max_operators = static_cast<int>(c.chain.max_operators),
+                                               .long_share = c.chain.long_share});
+  } else {
+    task = std::make_shared<Jsonl>(JsonlConfig{.data = {.path = c.data,
+                                                        .prompt_column = c.jsonl.prompt_column,
+                                                        .answer_column = c.jsonl.answer_column,
+                                                        .response_column = c.jsonl.response_column,
+                                                        .answer_required = c.reward.empty()},
+                                               .prompt_end = c.jsonl.prompt_end,
+                                               .answer_mark = c.jsonl.answer_mark,
+                                               .judged_by_program = !c.reward.empty()});
+  }
+  if (c.reward.empty()) return task;
+  const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(c.reward_timeout_s * 1000));
+  return std::make_shared<ProgramJudgedTask>(std::move(task), RewardProgramConfig{.program = c.reward, .batch_timeout = timeout});
+}
+
+const Preset& find_preset(std::string_view name) {
+  const std::string full = name.find('/') != std::string_view::npos ? std::string(name) : fmt::format("{}/k15", name);
+  std::vector<std::string_view> names;
+  for (const Preset& p : presets()) {
+    if (p.name == full) return p;
+    names.push_back(p.name);
+  }
+  fail(ErrorCode::invalid_argument, "there is no preset '{}'; did you mean '{}'? `gradus list presets` shows all", name,
+       nearest_name(full, names));
+}
+
+}  // namespace gradus::posttrain

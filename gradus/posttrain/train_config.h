@@ -1,0 +1,134 @@
+// The configuration of a language-model training run: what `gradus train WHAT/HOW` reads and a run folder keeps.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gradus/nn/transformer_config.h"
+#include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/sft.h"
+#include "gradus/posttrain/task.h"
+
+namespace gradus::posttrain {
+
+struct ModelSection {
+  nn::TransformerConfig shape{.layers = 4, .width = 128, .heads = 4, .max_positions = 512};
+
+  template <class F>
+  void fields(F& f) {
+    f("layers", shape.layers, "decoder layers");
+    f("width", shape.width, "model width");
+    f("heads", shape.heads, "attention heads");
+    f("kv_heads", shape.kv_heads, "key/value heads; 0 = heads");
+    f("head_size", shape.head_size, "0 = width / heads");
+    f("ffn_width", shape.ffn_width, "inner width of the feed-forward part; 0 = 8/3 width");
+    f("max_positions", shape.max_positions, "longest prompt and answer together");
+    f("rope_theta", shape.rope_theta, "base of the rotary angles");
+    f("tie_embeddings", shape.tie_embeddings, "one matrix for the input table and the output head");
+    f("qkv_bias", shape.qkv_bias, "biases on q, k, v (Qwen2)");
+  }
+};
+
+struct ChainSection {
+  int64_t min_operators = 3;
+  int64_t max_operators = 8;
+  double long_share = 0.6;
+
+  template <class F>
+  void fields(F& f) {
+    f("min_operators", min_operators, "fewest operators of a problem");
+    f("max_operators", max_operators, "most operators of a problem");
+    f("long_share", long_share, "share of demonstrations that show every step: dials the starting accuracy");
+  }
+};
+
+struct JsonlSection {
+  std::string prompt_column, answer_column, response_column;
+  std::string prompt_end = "\n";
+  std::string answer_mark = "=";
+
+  template <class F>
+  void fields(F& f) {
+    f("prompt_column", prompt_column, "\"\" = the first of prompt, question, problem, input");
+    f("answer_column", answer_column, "\"\" = the first of answer, label");
+    f("response_column", response_column, "\"\" = response");
+    f("prompt_end", prompt_end, "added to a prompt: here the model's turn begins");
+    f("answer_mark", answer_mark, "the answer is the text after the last one; \"\" = the whole response");
+  }
+};
+
+struct EvalSection {
+  int64_t problems = 512;
+  int64_t quick_problems = 128;
+  int64_t every = 10;
+
+  template <class F>
+  void fields(F& f) {
+    f("problems", problems, "held-out problems before and after");
+    f("quick_problems", quick_problems, "held-out problems at a checkpoint; the best checkpoint has the highest accuracy of these");
+    f("every", every, "iterations between checkpoints");
+  }
+};
+
+struct TrainConfig {
+  std::string task = "chain";
+  std::string algorithm = "k15";
+  int64_t seed = 1;
+  int64_t threads = 0;
+  int64_t keep_checkpoints = 2;
+  std::string model;
+  std::string data;
+  std::string reward;
+  double reward_timeout_s = 60;
+  ModelSection architecture;
+  ChainSection chain;
+  JsonlSection jsonl;
+  SftConfig sft;
+  K15Config k15;
+  EvalSection eval;
+
+  template <class F>
+  void fields(F& f) {
+    f("task", task, "what to learn: see `gradus list tasks`");
+    f("algorithm", algorithm, "how: see `gradus list algorithms`");
+    f("seed", seed, "key of all randomness");
+    f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
+    f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    f("model", model, "folder of a model to start from; \"\" = a new one");
+    f("data", data, "the rows of task jsonl");
+    f("reward", reward, "a program that judges answers; \"\" = the task does");
+    f("reward_timeout_s", reward_timeout_s, "deadline of the program for one batch, in seconds");
+    f.section("architecture", architecture);
+    f.section("chain", chain);
+    f.section("jsonl", jsonl);
+    f.section("sft", sft);
+    f.section("k15", k15);
+    f.section("eval", eval);
+  }
+
+  // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the nearest known one.
+  void check() const;
+  bool reinforces() const { return algorithm != "sft"; }
+};
+
+// A name with one line about it, for `gradus list` and for errors.
+struct Named {
+  std::string_view name, description, source;
+};
+const std::vector<Named>& algorithms();
+const std::vector<Named>& tasks();
+
+// The task that `config` asks for, with its reward program if any. Reads data files.
+std::shared_ptr<const Task> make_task(const TrainConfig& config);
+
+// Presets: TOML texts compiled in from presets/, named WHAT/HOW; of WHAT alone its default HOW.
+struct Preset {
+  std::string_view name, text;
+};
+const std::vector<Preset>& presets();
+const Preset& find_preset(std::string_view name);  // throws invalid_argument naming the nearest
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,259 @@
+#include "gradus/posttrain/training.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "gradus/core/json.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+using nlohmann::json;
+
+double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+json to_json_number(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
+
+json to_json(const Evaluation& e) {
+  return {{"answers", e.answers},
+          {"accuracy", to_json_number(e.accuracy)},
+          {"response_tokens_mean", to_json_number(e.response_tokens_mean)},
+          {"ended_share", to_json_number(e.ended_share)},
+          {"long_share", to_json_number(e.long_share)},
+          {"long_accuracy", to_json_number(e.long_accuracy)},
+          {"short_accuracy", to_json_number(e.short_accuracy)}};
+}
+
+double number(const json& j, const char* key) { return j.at(key).is_null() ? std::nan("") : j.at(key).get<double>(); }
+
+Evaluation parse_evaluation(const json& j) {
+  return {.answers = j.at("answers").get<int64_t>(),
+          .accuracy = number(j, "accuracy"),
+          .response_tokens_mean = number(j, "response_tokens_mean"),
+          .ended_share = number(j, "ended_share"),
+          .long_share = number(j, "long_share"),
+          .long_accuracy = number(j, "long_accuracy"),
+          .short_accuracy = number(j, "short_accuracy")};
+}
+
+json to_json(const std::optional<EvaluationPair>& pair) {
+  return pair ? json{{"sampled", to_json(pair->sampled)}, {"greedy", to_json(pair->greedy)}} : json(nullptr);
+}
+
+std::optional<EvaluationPair> parse_pair(const json& j) {
+  if (j.is_null()) return std::nullopt;
+  return EvaluationPair{parse_evaluation(j.at("sampled")), parse_evaluation(j.at("greedy"))};
+}
+
+double metric(const Metrics& metrics, std::string_view name) {
+  for (const auto& [key, value] : metrics) {
+    if (key == name) return value;
+  }
+  return 0;
+}
+
+std::vector<run::Rollout> to_rows(const Task& task, const lm::Tokenizer& tokenizer, const RolloutBatch& batch, int64_t iteration) {
+  std::vector<run::Rollout> rows;
+  for (size_t i = 0; i < batch.rollouts.size(); ++i) {
+    const Rollout& r = batch.rollouts[i];
+    const auto prompt = static_cast<size_t>(r.prompt_tokens);
+    rows.push_back({.iteration = iteration,
+                    .prompt_index = static_cast<int64_t>(r.problem),
+                    .sample_index = static_cast<int64_t>(i) % batch.samples,
+                    .prompt = tokenizer.decode(std::span(r.tokens).first(prompt)),
+                    .answer = r.answer,
+                    .tokens = {r.tokens.begin() + r.prompt_tokens, r.tokens.end()},
+                    .log_probs = r.log_probs,
+                    .reward = r.reward.value,
+                    .correct = r.reward.correct,
+                    .style = task.style(r.answer)});
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string to_json(const TrainState& s) {
+  return json{{"phase", s.phase},
+              {"step", s.step},
+              {"sft", {{"step", s.sft.step}, {"tokens", s.sft.tokens}}},
+              {"k15", {{"iteration", s.k15.iteration}, {"curriculum", s.k15.curriculum}}},
+              {"before", to_json(s.before)},
+              {"after", to_json(s.after)},
+              {"mismatch_max", to_json_number(s.mismatch_max)},
+              {"elapsed_s", s.elapsed_s}}
+      .dump();
+}
+
+TrainState parse_train_state(std::string_view text, std::string_view origin) {
+  const json j = parse_json(text, origin);
+  try {
+    return {.phase = j.at("phase").get<std::string>(),
+            .step = j.at("step").get<int64_t>(),
+            .sft = {j.at("sft").at("step").get<int64_t>(), j.at("sft").at("tokens").get<int64_t>()},
+            .k15 = {j.at("k15").at("iteration").get<int64_t>(), j.at("k15").at("curriculum").get<std::vector<double>>()},
+            .before = parse_pair(j.at("before")),
+            .after = parse_pair(j.at("after")),
+            .mismatch_max = number(j, "mismatch_max"),
+            .elapsed_s = j.at("elapsed_s").get<double>()};
+  } catch (const json::exception& e) {
+    fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
+  }
+}
+
+Training::Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks, TrainState state)
+    : run_(run),
+      model_(model),
+      task_(task),
+      options_(options),
+      hooks_(std::move(hooks)),
+      state_(std::move(state)),
+      started_s_(steady_seconds() - state_.elapsed_s) {}
+
+void Training::log(std::string_view phase, Metrics metrics) {
+  state_.elapsed_s = steady_seconds() - started_s_;
+  metrics.emplace_back("elapsed_s", state_.elapsed_s);
+  run_.log(state_.step, phase, std::move(metrics));
+}
+
+void Training::stop_if_asked() {
+  if (!hooks_.should_stop || !hooks_.should_stop()) return;
+  checkpoint();
+  fail(ErrorCode::interrupted, "train: stopped at step {}; `gradus resume {}` goes on", state_.step, run_.paths().directory.string());
+}
+
+void Training::sft(const SftConfig& config) {
+  Sft learner(model_, task_, config, run_.seed());
+  learner.state() = state_.sft;
+  if (saved_moments_) {
+    NamedTensors& saved = *saved_moments_;
+    const auto n = learner.optimiser().first_moments().size();
+    GRADUS_CHECK(saved.size() == 2 * n);
+    for (size_t i = 0; i < n; ++i) {
+      learner.optimiser().first_moments()[i].copy_from(saved[i].second);
+      learner.optimiser().second_moments()[i].copy_from(saved[n + i].second);
+    }
+    learner.optimiser().set_steps(state_.sft.step);
+    saved_moments_.reset();
+  }
+  moments_ = &learner.optimiser();
+  const double first_s = steady_seconds();
+  const int64_t first_tokens = learner.state().tokens;
+  while (!learner.done()) {
+    stop_if_asked();
+    Metrics metrics = learner.step();
+    ++state_.step;
+    state_.sft = learner.state();
+    metrics.emplace_back("tokens_per_s", static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
+    const bool last = learner.done();
+    if (state_.sft.step % options_.log_every == 0 || last) log("sft", metrics);
+    if (hooks_.on_step) hooks_.on_step({.phase = "sft", .iteration = state_.sft.step, .fraction = learner.fraction(), .metrics = metrics});
+    if (state_.sft.step % options_.sft_every == 0 && !last) checkpoint();
+  }
+  moments_ = nullptr;
+  state_.phase = "k15";
+  checkpoint();
+}
+
+void Training::k15(const K15Config& config) {
+  K15 learner(model_, task_, config, run_.seed());
+  if (state_.k15.iteration > 0) learner.restore(state_.k15);
+  while (!learner.done()) {
+    stop_if_asked();
+    const double begin_s = steady_seconds();
+    Metrics metrics;
+    try {
+      metrics = learner.iterate(hooks_.should_stop);
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::interrupted) stop_if_asked();  // nothing of the iteration has been learned yet
+      throw;
+    }
+    ++state_.step;
+    state_.k15 = learner.state();
+    state_.mismatch_max = std::max(state_.mismatch_max, metric(metrics, "mismatch_max"));
+    metrics.emplace_back("tokens_per_s", metric(metrics, "tokens") / (steady_seconds() - begin_s));
+    const bool last = learner.done();
+    std::optional<double> score;
+    if (state_.k15.iteration % options_.every == 0 || last) {
+      const EvaluationPair quick = evaluate(options_.quick_problems, config.max_tokens);
+      score = quick.sampled.accuracy;
+      metrics.emplace_back("held_out_accuracy", quick.sampled.accuracy);
+      metrics.emplace_back("held_out_greedy_accuracy", quick.greedy.accuracy);
+    }
+    log("k15", metrics);
+    run_.log_rollouts(state_.k15.iteration, to_rows(task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
+    if (hooks_.on_step) {
+      hooks_.on_step({.phase = "k15",
+                      .iteration = state_.k15.iteration,
+                      .fraction = learner.fraction(),
+                      .metrics = metrics,
+                      .rollouts = &learner.rollouts()});
+    }
+    if (score) checkpoint(score);
+  }
+}
+
+EvaluationPair Training::evaluate(int64_t n_problems, int64_t max_tokens) {
+  const auto [least, greatest] = task_.difficulties();
+  const std::vector<Problem> problems =
+      held_out_set(task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
+  return evaluate_on(model_, task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, hooks_.should_stop);
+}
+
+void Training::checkpoint(std::optional<double> score) {
+  state_.elapsed_s = steady_seconds() - started_s_;
+  run::Checkpoint c{.step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
+  c.tensors["model.safetensors"] = model_.weights();
+  if (moments_ != nullptr) {
+    NamedTensors& saved = c.tensors["trainer.safetensors"];
+    const auto add = [&](const char* prefix, const std::vector<Tensor>& moments) {
+      for (size_t i = 0; i < moments.size(); ++i) saved.emplace_back(prefix + moments_->parameters()[i]->name, moments[i]);
+    };
+    add("adamw.m.", moments_->first_moments());
+    add("adamw.v.", moments_->second_moments());
+  }
+  c.files["config.json"] = model_.config_text();
+  c.files["tokenizer.json"] = model_.tokenizer_text();
+  c.files["tokenizer_config.json"] = lm::tokenizer_config_json(model_.tokenizer());
+  run_.checkpoint(std::move(c));
+}
+
+void Training::restore_moments(const run::Checkpoint& checkpoint) {
+  const auto found = checkpoint.tensors.find("trainer.safetensors");
+  if (found == checkpoint.tensors.end()) return;
+  NamedTensors in_order;
+  for (const char* prefix : {"adamw.m.", "adamw.v."}) {
+    for (const nn::Parameter* p : model_.transformer().parameters()) {
+      const std::string wanted = prefix + p->name;
+      const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
+      if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() || tensor->second.dtype() != p->value.dtype()) {
+        fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step, wanted,
+             to_string(p->value.shape()));
+      }
+      in_order.push_back(*tensor);
+    }
+  }
+  saved_moments_ = std::move(in_order);
+}
+
+namespace {
+
+Training continue_in(run::Run& run, lm::Model& model, const Task& task, const Hooks& hooks) {
+  TrainState state;
+  state.step = run.last_step();
+  return Training(run, model, task, {}, hooks, std::move(state));
+}
+
+}  // namespace
+
+void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks) {
+  continue_in(run, model, task, hooks).sft(config);
+}
+
+void k15(run::Run& run, lm::Model& model, const Task& task, const K15Config& config, const Hooks& hooks) {
+  continue_in(run, model, task, hooks).k15(config);
+}
+
+}  // namespace gradus::posttrain

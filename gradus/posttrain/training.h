@@ -1,0 +1,76 @@
+// The phases of a training run with their logs and checkpoints: warm-up, reinforcement, evaluation. After any interruption it goes on
+// from the last checkpoint, bit for bit as if nothing had happened. The algorithms are in sft.h and k15.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/sft.h"
+#include "gradus/run/run_folder.h"
+
+namespace gradus::posttrain {
+
+// All that a checkpoint holds beside weights and moments.
+struct TrainState {
+  std::string phase = "sft";  // the next thing to do: "sft", "k15", "done"
+  int64_t step = 0;           // updates of the warm-up plus iterations: numbers the rows of the logs
+  SftState sft;
+  K15State k15;
+  std::optional<EvaluationPair> before, after;
+  double mismatch_max = 0;    // over all iterations so far
+  double elapsed_s = 0;
+};
+std::string to_json(const TrainState& state);
+TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
+
+struct TrainingOptions {
+  int64_t problems = 512;        // of an evaluation
+  int64_t quick_problems = 128;  // of the one at a checkpoint
+  int64_t every = 10;            // iterations between checkpoints
+  int64_t sft_every = 200;       // updates of the warm-up between checkpoints
+  int64_t log_every = 10;        // updates of the warm-up per row of the logs
+};
+
+class Training {
+ public:
+  // All referenced things outlive the object. `state` is that of a checkpoint when resuming.
+  Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks = {}, TrainState state = {});
+
+  // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving one).
+  void sft(const SftConfig& config);
+  void k15(const K15Config& config);
+
+  // On held-out problems; the same problems and random numbers every time.
+  EvaluationPair evaluate(int64_t n_problems, int64_t max_tokens);
+
+  // Saves model, moments (of a warm-up in progress) and state.
+  void checkpoint(std::optional<double> score = {});
+  // The moments of a checkpoint taken in the middle of a warm-up; call before sft().
+  void restore_moments(const run::Checkpoint& checkpoint);
+
+  TrainState& state() { return state_; }
+
+ private:
+  void log(std::string_view phase, Metrics metrics);
+  void stop_if_asked();
+
+  run::Run& run_;
+  lm::Model& model_;
+  const Task& task_;
+  TrainingOptions options_;
+  Hooks hooks_;
+  TrainState state_;
+  double started_s_;
+  optim::AdamW* moments_ = nullptr;             // of the warm-up in progress
+  std::optional<NamedTensors> saved_moments_;
+};
+
+// The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.
+void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks = {});
+void k15(run::Run& run, lm::Model& model, const Task& task, const K15Config& config, const Hooks& hooks = {});
+
+}  // namespace gradus::posttrain

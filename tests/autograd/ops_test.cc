@@ -1,0 +1,268 @@
+#include "gradus/autograd/ops.h"
+
+#include <memory>
+#include <numeric>
+
+#include "gradus/kernels/rope.h"
+#include "tests/autograd/operator_case.h"
+
+namespace gradus::autograd {
+namespace {
+
+using kernels::random_tensor;
+using kernels::same_bits;
+
+using CasePointer = std::unique_ptr<OperatorCase>;
+
+CasePointer make_embedding(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->parameters.push_back(random_parameter({5, 3}, dtype, 1));
+  c->ids = {4, 0, 4, 2, 4};
+  c->f = [c = c.get()](Tape& tape, auto&) { return embedding(tape, c->ids, c->parameters[0]); };
+  return c;
+}
+
+CasePointer make_rms_norm(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({4, 9}, dtype, 1)};
+  c->parameters.push_back(random_parameter({9}, dtype, 2));
+  c->f = [c = c.get()](Tape&, auto& x) { return rms_norm(x[0], c->parameters[0], 1e-5); };
+  return c;
+}
+
+CasePointer make_linear(DType dtype, bool with_bias) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({6, 5}, dtype, 1)};
+  c->parameters.push_back(random_parameter({7, 5}, dtype, 2));
+  c->parameters.push_back(random_parameter({7}, dtype, 3));
+  c->f = [c = c.get(), with_bias](Tape&, auto& x) {
+    return linear(x[0], c->parameters[0], with_bias ? &c->parameters[1] : nullptr);
+  };
+  return c;
+}
+
+CasePointer make_rope(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({5, 24}, dtype, 1)};
+  c->rope_table = kernels::make_rope_table(20, 8, 100.0, dtype);
+  c->rows = {0, 1, 2, 17, 18};
+  c->f = [c = c.get()](Tape&, auto& x) { return rope(x[0], c->rows, 3, c->rope_table); };
+  return c;
+}
+
+// Sequences of 5, 1 and 3 rows, each on a page of its own.
+CasePointer make_attention(DType dtype, int64_t heads, int64_t kv_heads) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({9, heads * 8}, dtype, 1), random_tensor({9, kv_heads * 8}, dtype, 2),
+               random_tensor({9, kv_heads * 8}, dtype, 3)};
+  c->offsets = {0, 5, 6, 9};
+  c->rows = {0, 1, 2, 3, 4, 0, 0, 1, 2};
+  c->block_table = {0, 1, 2};
+  c->f = [c = c.get(), heads, kv_heads](Tape&, auto& x) {
+    const kernels::AttentionLayout layout{c->offsets, c->rows, c->block_table, 1};
+    const kernels::AttentionShape shape{.heads = heads, .kv_heads = kv_heads, .head_size = 8, .scale = 0.4};
+    return attention(x[0], x[1], x[2], layout, shape, 3, nullptr);
+  };
+  return c;
+}
+
+CasePointer make_swiglu(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({3, 7}, dtype, 1), random_tensor({3, 7}, dtype, 2)};
+  c->f = [](Tape&, auto& x) { return swiglu(x[0], x[1]); };
+  return c;
+}
+
+CasePointer make_add(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({3, 7}, dtype, 1), random_tensor({3, 7}, dtype, 2)};
+  c->f = [](Tape&, auto& x) { return add(x[0], x[1]); };
+  return c;
+}
+
+// Rows are read in any order, some twice and some not at all; more than one chunk of the head when n is large.
+CasePointer make_token_log_probs(DType dtype, double temperature, int64_t n) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({6, 4}, dtype, 1)};
+  c->parameters.push_back(random_parameter({5, 4}, dtype, 2));
+  c->rows = kernels::random_ids(n, 5, 1);  // the last row is never read
+  c->ids = kernels::random_ids(n, 5, 2);
+  c->f = [c = c.get(), temperature](Tape&, auto& x) {
+    return token_log_probs(x[0], c->parameters[0], c->rows, c->ids, temperature);
+  };
+  return c;
+}
+
+CasePointer make_weighted_sum(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({8}, dtype, 1)};
+  c->f = [w = loss_weights(8)](Tape&, auto& x) { return weighted_sum(x[0], w); };
+  return c;
+}
+
+// x reaches the result on four ways, two of them through `add`, whose gradients share their storage.
+CasePointer make_value_used_often(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({4, 6}, dtype, 1)};
+  c->parameters.push_back(random_parameter({6, 6}, dtype, 2));
+  c->parameters.push_back(random_parameter({6}, dtype, 3));
+  c->f = [c = c.get()](Tape&, auto& v) {
+    const Var x = v[0];
+    const Var twice = add(x, x);
+    const Var y = linear(rms_norm(twice, c->parameters[1], 1e-5), c->parameters[0]);
+    return add(add(x, y), swiglu(y, x));
+  };
+  return c;
+}
+
+// The gradient that `add` hands to both of its inputs must survive an operator that works in place on one of them.
+CasePointer make_shared_gradient(DType dtype) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({3, 8}, dtype, 1), random_tensor({3, 8}, dtype, 2)};
+  c->rope_table = kernels::make_rope_table(4, 8, 10.0, dtype);
+  c->rows = {1, 2, 3};
+  c->f = [c = c.get()](Tape&, auto& x) {
+    const Var rotated = rope(x[0], c->rows, 1, c->rope_table);
+    return add(add(rotated, x[1]), add(x[0], rotated));
+  };
+  return c;
+}
+
+struct NamedCase {
+  const char* name;
+  CasePointer (*make)(DType);
+};
+
+const NamedCase kCases[] = {
+    {"Embedding", make_embedding},
+    {"RmsNorm", make_rms_norm},
+    {"Linear", [](DType t) { return make_linear(t, false); }},
+    {"LinearWithBias", [](DType t) { return make_linear(t, true); }},
+    {"Rope", make_rope},
+    {"Attention", [](DType t) { return make_attention(t, 2, 2); }},
+    {"GroupedQueryAttention", [](DType t) { return make_attention(t, 4, 2); }},
+    {"SwiGlu", make_swiglu},
+    {"Add", make_add},
+    {"TokenLogProbs", [](DType t) { return make_token_log_probs(t, 1.0, 7); }},
+    {"TokenLogProbsAtATemperature", [](DType t) { return make_token_log_probs(t, 0.7, 7); }},
+    {"TokenLogProbsInTwoChunks", [](DType t) { return make_token_log_probs(t, 1.3, kHeadRows + 5); }},
+    {"WeightedSum", make_weighted_sum},
+    {"ValueUsedOften", make_value_used_often},
+    {"SharedGradient", make_shared_gradient},
+};
+
+class Operator : public testing::TestWithParam<NamedCase> {};
+
+TEST_P(Operator, GradientsAreCentralDifferences) {
+  expect_central_differences(*GetParam().make(DType::f64));
+}
+
+double largest_magnitude(const Tensor& x) {
+  double largest = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) largest = std::max(largest, std::abs(x.data<double>()[i]));
+  return largest;
+}
+
+void expect_near(const Tensor& narrow, const Tensor& wide) {
+  const double bound = 3e-6 * (1 + largest_magnitude(wide));
+  for (int64_t i = 0; i < wide.numel(); ++i) EXPECT_NEAR(narrow.data<float>()[i], wide.data<double>()[i], bound) << i;
+}
+
+TEST_P(Operator, FloatAgreesWithDoubleOnEveryInstructionSet) {
+  const Outcome wide = run(*GetParam().make(DType::f64));
+  kernels::for_each_isa([&] {
+    const Outcome narrow = run(*GetParam().make(DType::f32));
+    expect_near(narrow.y, wide.y);
+    for (size_t i = 0; i < wide.gradients.size(); ++i) expect_near(narrow.gradients[i], wide.gradients[i]);
+  });
+}
+
+TEST_P(Operator, ATapeUsedAgainGivesTheSameBits) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const CasePointer c = GetParam().make(dtype);
+    Tape tape;
+    const Outcome first = run(tape, *c);
+    const Outcome second = run(tape, *c);
+    EXPECT_TRUE(same_bits(second.y, first.y));
+    for (size_t i = 0; i < first.gradients.size(); ++i) {
+      EXPECT_TRUE(same_bits(second.gradients[i], first.gradients[i])) << i;
+    }
+  }
+}
+
+TEST_P(Operator, InferenceGivesTheBitsOfRecording) {
+  kernels::for_each_isa([] {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const CasePointer c = GetParam().make(dtype);
+      Tape inference(Tape::Mode::inference);
+      const Tensor y = (*c)(inference).value().clone();
+      EXPECT_TRUE(same_bits(y, run(*c).y));
+    }
+  });
+}
+
+TEST_P(Operator, MakesNoStorageInTheSteadyState) {
+  const CasePointer c = GetParam().make(DType::f32);
+  Tape tape;
+  run(tape, *c);
+  const int64_t before = tensor_storages_created();
+  run(tape, *c);
+  EXPECT_EQ(tensor_storages_created(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Operator, testing::ValuesIn(kCases), [](const auto& i) { return i.param.name; });
+
+TEST(Linear, PackedWeightsGiveTheBitsOfPlainOnes) {
+  const CasePointer c = make_linear(DType::f32, true);
+  Tape inference(Tape::Mode::inference);
+  const Tensor plain = (*c)(inference).value().clone();
+  Parameter& weight = c->parameters[0];
+  weight.packed = kernels::pack_matrix(weight.value, true);
+  inference.reset();
+  EXPECT_TRUE(same_bits((*c)(inference).value(), plain));
+  EXPECT_TRUE(same_bits(run(*c).y, plain));  // recording reads the plain ones
+}
+
+TEST(TokenLogProbs, RowsAndIdsOfDifferentLengthAreAnError) {
+  Tape tape;
+  const Var x = tape.constant(Tensor::zeros({2, 3}));
+  Parameter weight = random_parameter({4, 3}, DType::f32, 1);
+  const std::vector<int32_t> rows = {0, 1}, ids = {0}, outside = {0, 4};
+  EXPECT_THROW(token_log_probs(x, weight, rows, ids, 1.0), Error);
+  EXPECT_THROW(token_log_probs(x, weight, rows, outside, 1.0), Error);
+  EXPECT_THROW(token_log_probs(x, weight, rows, rows, 0.0), Error);
+}
+
+TEST(TokenLogProbs, NoRowsGiveNoGradient) {
+  Tape tape;
+  const Var x = tape.emit(Tensor::zeros({2, 3}), true);
+  Parameter weight = random_parameter({4, 3}, DType::f32, 1);
+  const Var y = token_log_probs(x, weight, {}, {}, 1.0);
+  EXPECT_EQ(y.value().numel(), 0);
+  tape.backward(weighted_sum(y, {}));
+  EXPECT_TRUE(same_bits(weight.grad, Tensor::zeros({4, 3})));
+}
+
+TEST(WeightedSum, AddsInDouble) {
+  Tape tape(Tape::Mode::inference);
+  const std::vector<float> x = {1e8f, 1.0f, -1e8f};
+  const std::vector<double> ones = {1.0, 1.0, 1.0};
+  EXPECT_EQ(weighted_sum(tape.constant(Tensor::from<float>(x, {3})), ones).value().data<float>()[0], 1.0f);
+}
+
+TEST(Linear, WeightGradientsAddUpOverRowsInTheOrderOfTheContract) {
+  // dW += dY^T X is one product over all rows: as gemm.h has it, whatever the threads do.
+  const CasePointer c = make_linear(DType::f32, true);
+  c->inputs[0] = random_tensor({1500, 5}, DType::f32, 9);
+  kernels::for_each_isa([&] {
+    set_pool_threads(1);
+    const Outcome want = run(*c);
+    kernels::for_1_2_3_threads([&] {
+      const Outcome got = run(*c);
+      for (size_t i = 0; i < want.gradients.size(); ++i) EXPECT_TRUE(same_bits(got.gradients[i], want.gradients[i]));
+    });
+  });
+}
+
+}  // namespace
+}  // namespace gradus::autograd

@@ -1,0 +1,237 @@
+#include "gradus/lm/tokenizer/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "gradus/core/file.h"
+#include "gradus/core/rng.h"
+#include "gradus/lm/tokenizer/utf8.h"
+#include "tests/core/expect_error.h"
+
+namespace gradus::lm {
+namespace {
+
+using nlohmann::json;
+using Ids = std::vector<int32_t>;
+
+const std::string kFixtures = std::string(GRADUS_SOURCE_DIR) + "/tests/fixtures/tokenizer/";
+
+TEST(Utf8, DecodesExactlyWhatUnicodeAllows) {
+  // Every code point but the surrogates, encoded by the definition.
+  for (uint32_t c = 0; c < 0x110000; ++c) {
+    std::string bytes;
+    if (c < 0x80) {
+      bytes = {static_cast<char>(c)};
+    } else if (c < 0x800) {
+      bytes = {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
+    } else if (c < 0x10000) {
+      bytes = {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F)),
+               static_cast<char>(0x80 | (c & 0x3F))};
+    } else {
+      bytes = {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 0x3F)),
+               static_cast<char>(0x80 | (c >> 6 & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
+    }
+    const CodePoint got = decode_utf8(bytes + "x");
+    if (c >= 0xD800 && c <= 0xDFFF) {
+      ASSERT_EQ(got.n_bytes, 0) << c;
+    } else {
+      ASSERT_EQ(got.n_bytes, static_cast<int>(bytes.size())) << c;
+      ASSERT_EQ(got.value, c);
+    }
+  }
+  for (const char* bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80",
+                          "\xF5\x80\x80\x80", "\xFF", "\xC3", "\xE2\x82", "\xC3\x28", "\xE2\x28\xA1"}) {
+    EXPECT_EQ(decode_utf8(bad).n_bytes, 0);
+  }
+}
+
+TEST(CharacterTokenizer, NumbersTheAlphabetThenEndThenPadding) {
+  const Tokenizer t = character_tokenizer("01\xc3\xa9", "<eos>");
+  EXPECT_EQ(t.n_vocab(), 5);
+  EXPECT_EQ(t.token(2), "\xc3\xa9");
+  EXPECT_EQ(t.eos_id(), 3);
+  EXPECT_EQ(t.pad_id(), 4);
+  EXPECT_EQ(t.id_of("<pad>"), 4);
+  EXPECT_EQ(t.id_of("2"), std::nullopt);
+  EXPECT_FALSE(t.is_special(2));
+  EXPECT_TRUE(t.is_special(3) && t.is_special(4));
+  EXPECT_FALSE(t.is_special(-1) || t.is_special(5));
+}
+
+TEST(CharacterTokenizer, AnEndTokenOfTheAlphabetKeepsItsPlace) {
+  const Tokenizer t = character_tokenizer("01$=", "$");
+  EXPECT_EQ(t.eos_id(), 2);
+  EXPECT_EQ(t.pad_id(), 4);
+  EXPECT_EQ(t.n_vocab(), 5);
+  EXPECT_EQ(t.encode("1$"), (Ids{1, 2}));
+}
+
+TEST(CharacterTokenizer, RefusesWhatHasNoUniqueReading) {
+  EXPECT_GRADUS_ERROR(character_tokenizer("", "$"), invalid_argument, "alphabet is empty");
+  EXPECT_GRADUS_ERROR(character_tokenizer("010", "$"), invalid_argument, "\"0\" is there twice");
+  EXPECT_GRADUS_ERROR(character_tokenizer("01", "$", "$"), invalid_argument, "must differ");
+  EXPECT_GRADUS_ERROR(character_tokenizer("01", ""), invalid_argument, "not be empty");
+  EXPECT_GRADUS_ERROR(character_tokenizer("01\xff", "$"), invalid_argument, "not valid UTF-8 at byte 2");
+  EXPECT_GRADUS_ERROR(character_tokenizer("01", "\xff"), invalid_argument, "not valid UTF-8 at byte 0");
+}
+
+TEST(Tokenizer, RefusesAVocabularyThatContradictsItself) {
+  EXPECT_GRADUS_ERROR(Tokenizer({.tokens = {"ab", "$"}, .special_ids = {1}, .eos_id = 1, .pad_id = 1}),
+                      invalid_argument, "more than one character");
+  EXPECT_GRADUS_ERROR(Tokenizer({.tokens = {"a", ""}, .special_ids = {1}, .eos_id = 1, .pad_id = 1}), invalid_argument,
+                      "empty");
+  EXPECT_GRADUS_ERROR(Tokenizer({.tokens = {"a"}, .special_ids = {1}, .eos_id = 1, .pad_id = 1}), invalid_argument,
+                      "special ids");
+  EXPECT_GRADUS_ERROR(Tokenizer({.tokens = {"a", "$"}, .special_ids = {1}, .eos_id = 0, .pad_id = 1}), invalid_argument,
+                      "end token");
+  EXPECT_GRADUS_ERROR(Tokenizer({}), invalid_argument, "0 tokens");
+}
+
+TEST(Tokenizer, EncodingNamesTheUnknownCharacterAndItsPosition) {
+  const Tokenizer t = character_tokenizer("01\xc3\xa9", "$");
+  EXPECT_GRADUS_ERROR(t.encode("0\xc3\xa9z1"), invalid_argument, "the character \"z\" (U+007A) at position 2");
+  EXPECT_GRADUS_ERROR(t.encode("<pad>\n"), invalid_argument, "\"\\n\" (U+000A) at position 5");
+  EXPECT_GRADUS_ERROR(t.encode("0\xc3\xa9\xc3"), invalid_argument, "not valid UTF-8 at byte 3");
+}
+
+TEST(Tokenizer, DecodingShowsOrSkipsSpecialTokens) {
+  const Tokenizer t = character_tokenizer("01", "$");
+  const Ids ids{0, 1, 2, 3, 1};
+  EXPECT_EQ(t.decode(ids), "01$<pad>1");
+  EXPECT_EQ(t.decode(ids, {.skip_special = true}), "011");
+  EXPECT_EQ(t.decode({}), "");
+  EXPECT_GRADUS_ERROR(t.decode(Ids{0, 4}), invalid_argument, "token id 4 is not one of the 4 tokens");
+  EXPECT_GRADUS_ERROR(t.decode(Ids{-1}), invalid_argument, "token id -1");
+}
+
+TEST(Tokenizer, EncodingTakesTheLongestSpecialToken) {
+  const Tokenizer t({.tokens = {"<", "a", "<a", "<a<a"}, .special_ids = {3, 2}, .eos_id = 2, .pad_id = 3});
+  EXPECT_EQ(t.encode("<a<aa<<a<"), (Ids{3, 1, 0, 2, 0}));
+}
+
+TEST(Tokenizer, AnyTextOfTheAlphabetSurvivesTheRoundTrip) {
+  const Tokenizer t = character_tokenizer("0 \n\t<\xc3\xa9\xe4\xb8\xad\xf0\x9f\x99\x82", "$");
+  Rng rng(1, Purpose::test);
+  for (int i = 0; i < 500; ++i) {
+    Ids ids(static_cast<size_t>(rng.below(30)));
+    for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(t.n_vocab()));
+    EXPECT_EQ(t.encode(t.decode(ids)), ids);
+  }
+}
+
+// tests/fixtures/tokenizer is made by the `tokenizers` package (tools/oracle/make_tokenizer_fixture.py).
+class TokenizersPackage : public ::testing::Test {
+ protected:
+  const json document_ = json::parse(read_file(kFixtures + "encodings.json"));
+  const std::string text_ = read_file(kFixtures + "tokenizer.json");
+  const Tokenizer ours_ = character_tokenizer(document_["alphabet"].get<std::string>(),
+                                              document_["eos"].get<std::string>(), document_["pad"].get<std::string>());
+};
+
+TEST_F(TokenizersPackage, WritesTheFileThatWeWrite) {
+  EXPECT_EQ(json::parse(tokenizer_json(ours_)), json::parse(text_));
+}
+
+TEST_F(TokenizersPackage, ItsFileIsReadAsTheSameTokenizer) {
+  EXPECT_TRUE(parse_tokenizer_json(text_, "tokenizer.json") == ours_);
+}
+
+TEST_F(TokenizersPackage, EncodesAndDecodesAsWeDo) {
+  ASSERT_FALSE(document_["cases"].empty());
+  for (const json& c : document_["cases"]) {
+    const Ids ids = ours_.encode(c["text"].get<std::string>());
+    EXPECT_EQ(ids, c["ids"].get<Ids>()) << c["text"];
+    EXPECT_EQ(ours_.decode(ids), c["decoded"].get<std::string>());
+    EXPECT_EQ(ours_.decode(ids, {.skip_special = true}), c["decoded_without_special"].get<std::string>());
+  }
+}
+
+class TokenizerJson : public ::testing::Test {
+ protected:
+  // What is read after `change` was made to a good file.
+  template <class Change>
+  static Tokenizer read(Change change, const std::string& config = "") {
+    json document = json::parse(tokenizer_json(character_tokenizer("01$", "$")));
+    change(document);
+    return parse_tokenizer_json(document.dump(), "t.json", config);
+  }
+};
+
+TEST_F(TokenizerJson, SurvivesTheRoundTrip) {
+  for (const char* eos : {"$", "<eos>", "1"}) {
+    const Tokenizer t = character_tokenizer("01\"\\\n\xc3\xa9", eos);
+    EXPECT_TRUE(parse_tokenizer_json(tokenizer_json(t), "t.json") == t);
+    EXPECT_TRUE(parse_tokenizer_json(tokenizer_json(t), "t.json", tokenizer_config_json(t)) == t);
+  }
+  EXPECT_FALSE(character_tokenizer("01", "$") == character_tokenizer("10", "$"));
+}
+
+TEST_F(TokenizerJson, TheConfigurationNamesEndAndPadding) {
+  // The padding token stands before the end token, so the order alone would tell it wrong.
+  const Tokenizer t = character_tokenizer("01_$", "$", "_");
+  EXPECT_TRUE(parse_tokenizer_json(tokenizer_json(t), "t.json", tokenizer_config_json(t)) == t);
+  const auto none = [](json&) {};
+  EXPECT_EQ(read(none, R"({"eos_token": "<pad>"})").pad_id(), 3);
+  EXPECT_EQ(read(none, R"({"eos_token": {"content": "$"}, "pad_token": null})").pad_id(), 2);
+  EXPECT_GRADUS_ERROR(read(none, R"({"eos_token": "0"})"), corrupt, "\"0\", which is not a special token");
+  EXPECT_GRADUS_ERROR(read(none, R"({"eos_token": 3})"), corrupt, "eos_token that is not a text");
+  EXPECT_GRADUS_ERROR(read(none, R"({})"), corrupt, "names no eos_token");
+  EXPECT_GRADUS_ERROR(read(none, R"([])"), corrupt, "not a JSON object");
+  EXPECT_GRADUS_ERROR(read(none, R"({)"), corrupt, "tokenizer_config.json): not valid JSON");
+}
+
+TEST_F(TokenizerJson, AcceptsEqualStructures) {
+  const Tokenizer t = character_tokenizer("01$", "$");
+  EXPECT_TRUE(
+      read([](json& d) {
+        for (const char* part : {"version", "truncation", "padding", "normalizer", "pre_tokenizer", "post_processor"})
+          d.erase(part);
+        d["model"].erase("dropout");
+        d["model"].erase("merges");
+        d["model"]["continuing_subword_prefix"] = "";
+      }) == t);
+  EXPECT_TRUE(read([](json& d) { d["model"]["vocab"].erase("<pad>"); }) == t);  // special tokens need not be in vocab
+}
+
+TEST_F(TokenizerJson, RefusesOtherKindsByName) {
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["type"] = "Unigram"; }), unsupported,
+                      "t.json has model type \"Unigram\"");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["normalizer"] = {{"type", "NFC"}}; }), unsupported, "normalizer \"NFC\"");
+  EXPECT_GRADUS_ERROR(read([](json& d) {
+                        d["pre_tokenizer"] = {{"type", "ByteLevel"}};
+                      }),
+                      unsupported, "pre_tokenizer \"ByteLevel\"");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["decoder"] = nullptr; }), unsupported, "has no decoder");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["decoder"] = {{"type", "BPEDecoder"}}; }), unsupported, "BPEDecoder");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["merges"] = {"0 1"}; }), unsupported, "BPE merges");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"]["01"] = 4; }), unsupported,
+                      "\"01\" of several characters");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["unk_token"] = "0"; }), unsupported, "unk_token");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["byte_fallback"] = true; }), unsupported, "byte_fallback");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["added_tokens"][0]["special"] = false; }), unsupported, "not special");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["added_tokens"][0]["lstrip"] = true; }), unsupported, "lstrip");
+}
+
+TEST_F(TokenizerJson, RefusesContradictionsAsCorrupt) {
+  EXPECT_GRADUS_ERROR(parse_tokenizer_json("{", "t.json"), corrupt, "t.json: not valid JSON");
+  EXPECT_GRADUS_ERROR(parse_tokenizer_json("[]", "t.json"), corrupt, "not a JSON object");
+  EXPECT_GRADUS_ERROR(parse_tokenizer_json("{}", "t.json"), corrupt, "no model");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"].erase("vocab"); }), corrupt, "no vocab");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"]["0"] = 1; }), corrupt, "same id 1");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"]["0"] = -1; }), corrupt, "not a whole number");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"]["0"] = 1e30; }), corrupt, "not a whole number");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"]["0"] = 7; }), corrupt, "no token of id 0");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["model"]["vocab"][""] = 4; }), corrupt, "empty token");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["added_tokens"][0]["id"] = 0; }), corrupt, "two ids");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["added_tokens"][0]["content"] = "z"; }), corrupt, "same id 2");
+  EXPECT_GRADUS_ERROR(read([](json& d) { d["added_tokens"] = json::array(); }), unsupported, "several characters");
+  EXPECT_GRADUS_ERROR(read([](json& d) {
+                        d["added_tokens"] = json::array();
+                        d["model"]["vocab"].erase("<pad>");
+                      }),
+                      corrupt, "no special token");
+}
+
+}  // namespace
+}  // namespace gradus::lm
