@@ -33,6 +33,8 @@ double Alternation::median_s(Id id) const {
   return *middle;
 }
 
-int64_t repeats_for(double work) { return std::clamp<int64_t>(static_cast<int64_t>(1e9 / work), 1, 100000); }
+int64_t repeats_for(double work) {
+  return std::clamp<int64_t>(static_cast<int64_t>(1e9 / work), 1, 100000);
+}
 
 }  // namespace gradus::bench

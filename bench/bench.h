@@ -1,6 +1,6 @@
-// The benchmarks behind `gradus bench`: they measure the code that training runs, and hand out rows. They print nothing.
-// Every figure of speed is a median over rounds in which all its competitors took turns, and stands beside its share of
-// the machine's own limit, measured in the same rounds.
+// The benchmarks behind `gradus bench`: they measure the code that training runs, and hand out rows. They print
+// nothing. Every figure of speed is a median over rounds in which all its competitors took turns, and stands beside its
+// share of the machine's own limit, measured in the same rounds.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ using Row = std::vector<std::pair<std::string, Value>>;
 using Sink = std::function<void(const Row&)>;  // called as soon as a row is measured
 
 // Floating point and memory limits of the machine: one row each.
-//   gflops, share_of_peak          compute; the peak is the larger of a register-only FMA loop and the best large product
-//   gb_per_s, share_of_bandwidth   reading
+//   gflops, share_of_peak          compute; the peak is the larger of a register-only FMA loop and the best large
+//   product gb_per_s, share_of_bandwidth   reading
 struct PeakOptions {
   int rounds = 15;
 };
@@ -46,9 +46,10 @@ struct TrainOptions {
 void train(const TrainOptions& options, const Sink& sink);
 
 // Whether the sampler's log-probabilities are the trainer's, bit for bit (DESIGN.md section 3).
-//   without `run`: small models of its own, over instruction sets, threads, batch sizes, packings, prompts of several key
-//     blocks, temperatures and backends of matrix products: a row per model and instruction set with `mismatch_max`, and
-//     `samples_equal`: that all of these drew the same tokens with the same log-probabilities
+//   without `run`: small models of its own, over instruction sets, threads, batch sizes, packings, prompts of several
+//   key
+//     blocks, temperatures and backends of matrix products: a row per model and instruction set with `mismatch_max`,
+//     and `samples_equal`: that all of these drew the same tokens with the same log-probabilities
 //   with `run`: the rollouts of that run, by its own checkpoints (see exact_run.cc)
 // then the control: one weight moved by one unit in the last place between sampling and training must be seen; then a
 // last row over all. Returns whether all is as it must be. Throws what loading a run throws.

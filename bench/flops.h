@@ -1,8 +1,9 @@
 // How the benchmarks count: useful floating point operations of the model, not what kernels happen to execute.
-//   A multiply-add is 2. A matrix [out, in] costs 2 * out * in for each row that goes through it; the output head only for rows
-//   whose logits are needed. Attention costs 4 * D for each head, row and key it sees (causal: position + 1 keys).
-//   A backward pass counts as twice its forward. What is recomputed in it (logits, attention weights) is not counted again,
-//   and neither are norms, activations, rotations, softmax and the optimiser: they take time and earn nothing.
+//   A multiply-add is 2. A matrix [out, in] costs 2 * out * in for each row that goes through it; the output head only
+//   for rows whose logits are needed. Attention costs 4 * D for each head, row and key it sees (causal: position + 1
+//   keys). A backward pass counts as twice its forward. What is recomputed in it (logits, attention weights) is not
+//   counted again, and neither are norms, activations, rotations, softmax and the optimiser: they take time and earn
+//   nothing.
 #pragma once
 
 #include <cstdint>

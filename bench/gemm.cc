@@ -97,7 +97,10 @@ class Contest {
  private:
   void multiply(GemmBackend backend) {
     kernels::set_gemm_backend(backend);
-    kernels::gemm(a_, b_, c_, {.transpose_a = case_.shape.transpose_a, .transpose_b = case_.shape.transpose_b, .accumulate = case_.accumulate});
+    kernels::gemm(a_, b_, c_,
+                  {.transpose_a = case_.shape.transpose_a,
+                   .transpose_b = case_.shape.transpose_b,
+                   .accumulate = case_.accumulate});
     kernels::set_gemm_backend(GemmBackend::automatic);
   }
 

@@ -40,7 +40,17 @@ struct OnednnProduct::State {
   const float* b_part(const float* b, const Part& p) const { return b + p.n0 * (shape.transpose_b ? shape.k : 1); }
 
   Part make_part(int64_t m0, int64_t m, int64_t n0, int64_t n) {
-    Part p{.m0 = m0, .n0 = n0, .m = m, .n = n, .primitive = {}, .a = {}, .b = {}, .c = {}, .scratchpad = {}, .packed = {}, .work = {}};
+    Part p{.m0 = m0,
+           .n0 = n0,
+           .m = m,
+           .n = n,
+           .primitive = {},
+           .a = {},
+           .b = {},
+           .c = {},
+           .scratchpad = {},
+           .packed = {},
+           .work = {}};
     p.a = shape.transpose_a ? matrix(m, shape.k, 1, shape.m) : matrix(m, shape.k, shape.k, 1);
     p.c = matrix(m, n, shape.n, 1);
     const memory::desc any({shape.k, n}, memory::data_type::f32, memory::format_tag::any);
@@ -79,7 +89,8 @@ OnednnProduct::OnednnProduct(const ProductShape& shape) : state_(std::make_uniqu
       s.parts.push_back(by_rows ? s.make_part(at, size, 0, shape.n) : s.make_part(0, shape.m, at, size));
     }
   } catch (const dnnl::error& e) {
-    fail(ErrorCode::unsupported, "bench: oneDNN cannot multiply {} x {} x {} here: {}", shape.m, shape.n, shape.k, e.what());
+    fail(ErrorCode::unsupported, "bench: oneDNN cannot multiply {} x {} x {} here: {}", shape.m, shape.n, shape.k,
+         e.what());
   }
 }
 
@@ -91,7 +102,8 @@ void OnednnProduct::pack(const float* b) {
   for (Part& p : s.parts) {
     if (std::find(done.begin(), done.end(), p.packed.get_data_handle()) != done.end()) continue;
     done.push_back(p.packed.get_data_handle());
-    const memory::desc plain = s.shape.transpose_b ? matrix(s.shape.k, p.n, 1, s.shape.k) : matrix(s.shape.k, p.n, s.shape.n, 1);
+    const memory::desc plain =
+        s.shape.transpose_b ? matrix(s.shape.k, p.n, 1, s.shape.k) : matrix(s.shape.k, p.n, s.shape.n, 1);
     memory source(plain, s.engine, const_cast<float*>(s.b_part(b, p)));
     dnnl::reorder(source, p.packed).execute(s.stream, source, p.packed);
   }

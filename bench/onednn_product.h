@@ -1,5 +1,6 @@
-// A matrix product by oneDNN alone, whatever its summation order: the peer that our own kernel is measured against. It is
-// used at its best: weights in oneDNN's own layout, primitives made beforehand, one oneDNN thread for each of our pool.
+// A matrix product by oneDNN alone, whatever its summation order: the peer that our own kernel is measured against. It
+// is used at its best: weights in oneDNN's own layout, primitives made beforehand, one oneDNN thread for each of our
+// pool.
 #pragma once
 
 #include <cstdint>

@@ -65,7 +65,11 @@ void peak(const PeakOptions& options, const Sink& sink) {
 
   const std::string isa(name(kernels::active_isa()));
   const auto compute = [&](const char* what, int64_t n_threads, double gflops) {
-    sink({{"what", what}, {"isa", isa}, {"threads", n_threads}, {"gflops", gflops}, {"share_of_peak", gflops / loops.gflops()}});
+    sink({{"what", what},
+          {"isa", isa},
+          {"threads", n_threads},
+          {"gflops", gflops},
+          {"share_of_peak", gflops / loops.gflops()}});
   };
   compute("fma_one_thread", 1, one_thread_flops / rounds.median_s(one_thread) * 1e-9);
   compute("fma_all_threads", threads, loops.multiply_add_gflops());
@@ -76,7 +80,11 @@ void peak(const PeakOptions& options, const Sink& sink) {
   const double memory_rate = static_cast<double>(data.bytes()) / rounds.median_s(memory) * 1e-9;
   const double cached_bytes = 4.0 * static_cast<double>(threads * kCachedFloats * kCachedPasses);
   const auto reading = [&](const char* what, double gb_per_s) {
-    sink({{"what", what}, {"isa", isa}, {"threads", threads}, {"gb_per_s", gb_per_s}, {"share_of_bandwidth", gb_per_s / memory_rate}});
+    sink({{"what", what},
+          {"isa", isa},
+          {"threads", threads},
+          {"gb_per_s", gb_per_s},
+          {"share_of_bandwidth", gb_per_s / memory_rate}});
   };
   reading("read_memory", memory_rate);
   reading("read_l2_cache", cached_bytes / rounds.median_s(cached) * 1e-9);

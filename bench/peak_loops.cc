@@ -40,7 +40,8 @@ PeakLoops::PeakLoops(Alternation& alternation) : state_(new State{.alternation =
   s->peer.pack(s->b.data<float>());
   s->multiply_add = alternation.add([s] {
     float one = 1;
-    s->multiply_add_flops = static_cast<double>(kPieces) * multiply_add_loop(1, one) * static_cast<double>(kPieceIterations);
+    s->multiply_add_flops =
+        static_cast<double>(kPieces) * multiply_add_loop(1, one) * static_cast<double>(kPieceIterations);
     parallel_for(kPieces, [](int64_t) {
       float sink = 1;
       multiply_add_loop(kPieceIterations, sink);
@@ -55,8 +56,14 @@ PeakLoops::~PeakLoops() = default;
 double PeakLoops::multiply_add_gflops() const {
   return state_->multiply_add_flops / state_->alternation.median_s(state_->multiply_add) * 1e-9;
 }
-double PeakLoops::highway_gflops() const { return kLarge.flops() / state_->alternation.median_s(state_->highway) * 1e-9; }
-double PeakLoops::onednn_gflops() const { return kLarge.flops() / state_->alternation.median_s(state_->onednn) * 1e-9; }
-double PeakLoops::gflops() const { return std::max({multiply_add_gflops(), highway_gflops(), onednn_gflops()}); }
+double PeakLoops::highway_gflops() const {
+  return kLarge.flops() / state_->alternation.median_s(state_->highway) * 1e-9;
+}
+double PeakLoops::onednn_gflops() const {
+  return kLarge.flops() / state_->alternation.median_s(state_->onednn) * 1e-9;
+}
+double PeakLoops::gflops() const {
+  return std::max({multiply_add_gflops(), highway_gflops(), onednn_gflops()});
+}
 
 }  // namespace gradus::bench

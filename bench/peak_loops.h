@@ -1,5 +1,5 @@
-// The peak that other figures are shares of, sampled in their own rounds: the larger of a register-only multiply-add loop on all
-// threads and the best large matrix product (ours or oneDNN's).
+// The peak that other figures are shares of, sampled in their own rounds: the larger of a register-only multiply-add
+// loop on all threads and the best large matrix product (ours or oneDNN's).
 #pragma once
 
 #include <memory>

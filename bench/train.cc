@@ -1,5 +1,6 @@
-// `gradus bench train`: one whole update as supervised fine-tuning makes it (packed forward, backward, clipping, AdamW), the
-// forward alone as training records it, and sampling with 256 sequences at once. How FLOPs are counted: flops.h.
+// `gradus bench train`: one whole update as supervised fine-tuning makes it (packed forward, backward, clipping,
+// AdamW), the forward alone as training records it, and sampling with 256 sequences at once. How FLOPs are counted:
+// flops.h.
 #include <algorithm>
 
 #include "bench/alternation.h"
@@ -85,8 +86,8 @@ class Workload {
   int64_t n_tokens_ = 0;
 };
 
-// So that every answer has the same length: the residual stream gets a large first component from any token, and the tied head
-// reads it with a sign that raises all tokens alike but lowers the end token out of reach.
+// So that every answer has the same length: the residual stream gets a large first component from any token, and the
+// tied head reads it with a sign that raises all tokens alike but lowers the end token out of reach.
 void suppress_end_token(lm::Model& model) {
   autograd::Parameter& embedding = model.transformer().head();
   GRADUS_CHECK(model.config().tie_embeddings);
@@ -172,8 +173,9 @@ void bench_model(const std::string& model, const TrainOptions& options, const Si
 }  // namespace
 
 void train(const TrainOptions& options, const Sink& sink) {
-  require(options.sequences >= 1 && options.max_rows >= 0, "bench train: sequences {} must be at least 1 and max_rows {} at least 0",
-          options.sequences, options.max_rows);
+  require(options.sequences >= 1 && options.max_rows >= 0,
+          "bench train: sequences {} must be at least 1 and max_rows {} at least 0", options.sequences,
+          options.max_rows);
   for (const std::string& model : options.models) config_of(model);
   for (const std::string& model : options.models) bench_model(model, options, sink);
 }

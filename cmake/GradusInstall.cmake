@@ -26,10 +26,10 @@ if(GRADUS_BUILD_TESTS AND NOT GRADUS_SANITIZE)
   set(install_tree ${PROJECT_BINARY_DIR}/install_tree)
   add_test(NAME install COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${install_tree})
   add_test(NAME find_package
-    COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${PROJECT_SOURCE_DIR}/examples/find_package ${PROJECT_BINARY_DIR}/find_package
+    COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${PROJECT_SOURCE_DIR}/examples/parity ${PROJECT_BINARY_DIR}/parity
       --build-generator ${CMAKE_GENERATOR}
       --build-options -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_PREFIX_PATH=${install_tree}
-      --test-command draw 7)
+      --test-command ${PROJECT_SOURCE_DIR}/tests/tools/run_in_new_folder ./parity FOLDER 20000 1)
   set_tests_properties(install PROPERTIES FIXTURES_SETUP install_tree)
   set_tests_properties(find_package PROPERTIES FIXTURES_REQUIRED install_tree)
 endif()

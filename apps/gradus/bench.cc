@@ -34,7 +34,8 @@ struct Common {
     if (!isa.empty()) {
       // Before anything asks: oneDNN takes its limit once. What GRADUS_ISA checks is checked of this, too.
       ::setenv("GRADUS_ISA", isa.c_str(), 1);
-      if (name(kernels::active_isa()) != isa) throw UsageError(fmt::format("bench: --isa {} came too late; set GRADUS_ISA={}", isa, isa));
+      if (name(kernels::active_isa()) != isa)
+        throw UsageError(fmt::format("bench: --isa {} came too late; set GRADUS_ISA={}", isa, isa));
     }
     if (threads > 0) set_pool_threads(threads);
   }
@@ -74,7 +75,8 @@ class RowWriter {
  private:
   // Words stand left, numbers right.
   static std::string cell(const std::string& text, const std::string& key, const bench::Value& value) {
-    if (std::holds_alternative<std::string>(value)) return fmt::format("{:<{}}  ", text, std::max<size_t>(key.size(), 15));
+    if (std::holds_alternative<std::string>(value))
+      return fmt::format("{:<{}}  ", text, std::max<size_t>(key.size(), 15));
     return fmt::format("{:>{}}  ", text, std::max<size_t>(key.size(), 7));
   }
 
@@ -102,18 +104,28 @@ void declare_timed(CLI::App& command, O& o) {
       ->capture_default_str();
 }
 
-void declare_peak(CLI::App& command, PeakOptions& o) { declare_timed(command, o); }
-void declare_gemm(CLI::App& command, GemmOptions& o) { declare_timed(command, o); }
+void declare_peak(CLI::App& command, PeakOptions& o) {
+  declare_timed(command, o);
+}
+void declare_gemm(CLI::App& command, GemmOptions& o) {
+  declare_timed(command, o);
+}
 
 void declare_train(CLI::App& command, TrainOptions& o) {
   declare_timed(command, o);
-  command.add_option("--model", o.bench.models, "d128x4, d512x4; default: both")->check(CLI::IsMember({"d128x4", "d512x4"}));
-  command.add_option("--sequences", o.bench.sequences, "sequences per step, 64 to 96 tokens each")->capture_default_str();
-  command.add_option("--max-rows", o.bench.max_rows, "rows of a micro-batch; 0 = what training takes")->capture_default_str();
+  command.add_option("--model", o.bench.models, "d128x4, d512x4; default: both")
+      ->check(CLI::IsMember({"d128x4", "d512x4"}));
+  command.add_option("--sequences", o.bench.sequences, "sequences per step, 64 to 96 tokens each")
+      ->capture_default_str();
+  command.add_option("--max-rows", o.bench.max_rows, "rows of a micro-batch; 0 = what training takes")
+      ->capture_default_str();
   command.footer(
-      "Rows: train_step (forward, backward, clipping, AdamW), forward (as training records it), sample (256 sequences at once).\n"
-      "FLOPs: 2 per multiply-add of the matrices, the head where it runs, and causal attention; a backward counts as two\n"
-      "forwards; recomputation, norms, activations and the optimiser count nothing. vs_forward = FLOP rate by the forward's.");
+      "Rows: train_step (forward, backward, clipping, AdamW), forward (as training records it), sample (256 sequences "
+      "at once).\n"
+      "FLOPs: 2 per multiply-add of the matrices, the head where it runs, and causal attention; a backward counts as "
+      "two\n"
+      "forwards; recomputation, norms, activations and the optimiser count nothing. vs_forward = FLOP rate by the "
+      "forward's.");
 }
 
 void declare_exact(CLI::App& command, ExactOptions& o) {
@@ -121,10 +133,14 @@ void declare_exact(CLI::App& command, ExactOptions& o) {
   command.add_option("RUN", o.bench.run, "a run folder; without it, small models of its own");
   command.add_option("--isa", o.bench.isa, "only this instruction set; default: all that the machine can run");
   command.footer(
-      "Without RUN: samples with the KV cache and recomputes every token's log-probability with the packed forward of training,\n"
-      "over instruction sets, 1, 2 and 3 threads, batch sizes, packings, long prompts, temperatures and matrix backends.\n"
-      "With RUN: (recorded) for each kept checkpoint, the log-probabilities stored for the iteration that was sampled with its\n"
-      "weights; (sampled) every stored prompt, sampled again with the latest checkpoint; both against training's forward.\n"
+      "Without RUN: samples with the KV cache and recomputes every token's log-probability with the packed forward of "
+      "training,\n"
+      "over instruction sets, 1, 2 and 3 threads, batch sizes, packings, long prompts, temperatures and matrix "
+      "backends.\n"
+      "With RUN: (recorded) for each kept checkpoint, the log-probabilities stored for the iteration that was sampled "
+      "with its\n"
+      "weights; (sampled) every stored prompt, sampled again with the latest checkpoint; both against training's "
+      "forward.\n"
       "control_one_ulp moves one weight by one unit in the last place after sampling: it must differ from 0.\n"
       "Ends with exit code 1 unless every mismatch_max is 0 and the control is not.");
 }
@@ -150,7 +166,8 @@ int run_train(const TrainOptions& o, Output& out) {
 int run_exact(const ExactOptions& o, Output& out) {
   o.common.apply();
   if (bench::exact(o.bench, RowWriter(out, o.common.json))) return kDone;
-  print_error("bench exact: the sampler's and the trainer's log-probabilities are not as they must be; see the rows above");
+  print_error(
+      "bench exact: the sampler's and the trainer's log-probabilities are not as they must be; see the rows above");
   return kFailed;
 }
 
@@ -159,7 +176,8 @@ int run_exact(const ExactOptions& o, Output& out) {
 void add_bench_command(CLI::App& app, Work& work) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine, and what Gradus makes of it");
   bench->require_subcommand(1);
-  add_command(*bench, work, "peak", "The machine's limits: multiply-adds, large products, reading memory", declare_peak, run_peak);
+  add_command(*bench, work, "peak", "The machine's limits: multiply-adds, large products, reading memory", declare_peak,
+              run_peak);
   add_command(*bench, work, "gemm", "Matrix products of real use, ours and oneDNN's", declare_gemm, run_gemm);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);

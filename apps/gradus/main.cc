@@ -48,8 +48,7 @@ std::string full_name(const CLI::App& command) {
 // The command that the leading words name. Throws UsageError at a word that names none.
 CLI::App& find_command(CLI::App& app, std::span<char* const> words) {
   std::vector<std::string_view> known;
-  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
-    known.push_back(command->get_name());
+  for (const CLI::App* command : all_commands(app)) known.push_back(command->get_name());
   if (known.empty() || (!words.empty() && words[0][0] == '-')) return app;
   if (words.empty()) throw UsageError(fmt::format("no command is given; `{} --help` lists them", full_name(app)));
   if (std::find(known.begin(), known.end(), words[0]) == known.end()) {

@@ -1,0 +1,56 @@
+#include "bench/exact_check.h"
+
+#include <cmath>
+#include <limits>
+
+namespace gradus::bench {
+
+std::vector<posttrain::Rollout> sample_rollouts(lm::Model& model, std::span<const lm::SampleRequest> requests,
+                                                const lm::SamplerConfig& config) {
+  std::vector<lm::Sample> samples = lm::Sampler(model, config).generate(requests);
+  std::vector<posttrain::Rollout> rollouts;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const std::span<const int32_t> prompt = requests[i].prompt;
+    posttrain::Rollout r;
+    r.tokens.assign(prompt.begin(), prompt.end());
+    r.tokens.insert(r.tokens.end(), samples[i].tokens.begin(), samples[i].tokens.end());
+    r.prompt_tokens = static_cast<int64_t>(prompt.size());
+    r.log_probs = std::move(samples[i].log_probs);
+    r.ended = samples[i].ended;
+    rollouts.push_back(std::move(r));
+  }
+  return rollouts;
+}
+
+int64_t response_tokens(std::span<const posttrain::Rollout> rollouts) {
+  int64_t n = 0;
+  for (const posttrain::Rollout& r : rollouts) n += r.response_tokens();
+  return n;
+}
+
+double control_one_ulp(lm::Model& model, std::span<const posttrain::Rollout> rollouts, double temperature,
+                       int64_t max_rows) {
+  autograd::Parameter* moved = nullptr;
+  for (autograd::Parameter* p : model.transformer().parameters()) {
+    if (p->name == "model.layers.0.mlp.down_proj.weight") moved = p;
+  }
+  GRADUS_CHECK(moved != nullptr);
+  float& weight = moved->value.data<float>()[0];
+  const float before = weight;
+  weight = std::nextafter(before, std::numeric_limits<float>::infinity());
+  moved->changed();
+  const double mismatch = posttrain::mismatch_max(model, rollouts, temperature, max_rows);
+  weight = before;
+  moved->changed();
+  return mismatch;
+}
+
+void ExactTotals::add_mismatch(double mismatch) {
+  mismatch_max = mismatch <= mismatch_max ? mismatch_max : mismatch;  // a NaN wins
+}
+
+void ExactTotals::add_control(double control) {
+  control_min = control_min < 0 || !(control >= control_min) ? control : control_min;  // a NaN wins, and fails
+}
+
+}  // namespace gradus::bench
