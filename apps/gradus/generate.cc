@@ -33,6 +33,7 @@ void declare(CLI::App& command, GenerateOptions& o) {
 }
 
 int generate(const GenerateOptions& o, Output& out) {
+  runtime::install_interrupt_handlers();
   lm::Model model = lm::load(posttrain::model_folder_of(o.model));
   const std::vector<int32_t> prompt = model.tokenizer().encode(o.prompt);
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());

@@ -1,6 +1,7 @@
 // gradus resume RUN [--json] [--quiet]: goes on with an interrupted run.
 #include "apps/gradus/command.h"
 #include "apps/gradus/train_output.h"
+#include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
 
@@ -18,6 +19,7 @@ void declare(CLI::App& command, ResumeOptions& o) {
 }
 
 int resume(const ResumeOptions& o, Output& out) {
+  runtime::install_interrupt_handlers();
   TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
   output.finish(posttrain::resume(o.run, {"gradus", "resume", o.run}, output.observer()));
   return kDone;

@@ -3,6 +3,7 @@
 
 #include "apps/gradus/command.h"
 #include "apps/gradus/train_output.h"
+#include "gradus/runtime/interrupt.h"
 #include "gradus/core/file.h"
 #include "gradus/run/config.h"
 
@@ -60,6 +61,7 @@ int train(const TrainOptions& o, Output& out) {
   }
   std::vector<std::string> command_line = {"gradus", "train", o.what};
   command_line.insert(command_line.end(), o.overrides.begin(), o.overrides.end());
+  runtime::install_interrupt_handlers();
   TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
   const std::filesystem::path directory = o.out.empty() ? free_folder(config) : std::filesystem::path(o.out);
   output.finish(posttrain::train(directory, config, command_line, output.observer()));

@@ -1,12 +1,12 @@
 #include "gradus/core/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
@@ -79,7 +79,7 @@ class HeaderReader {
       fail(ErrorCode::corrupt, "{}: tensor {} has data_offsets that are not a range inside the {} bytes of data",
            origin_, quote_text(name), data_bytes_);
     }
-    const Entry e{name, type, Shape(dims), static_cast<uint64_t>(offsets[0]), static_cast<uint64_t>(offsets[1])};
+    Entry e{name, type, Shape(dims), static_cast<uint64_t>(offsets[0]), static_cast<uint64_t>(offsets[1])};
     if (e.end - e.begin != *bytes) {
       fail(ErrorCode::corrupt, "{}: tensor {} has {} bytes of data, but {} {} takes {}", origin_, quote_text(name),
            e.end - e.begin, safetensors_name(type), to_string(e.shape), *bytes);

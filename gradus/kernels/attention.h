@@ -12,8 +12,9 @@
 //                                   ref::sum_16_lanes)
 //   u_d = u_d * alpha + chain_j e_j v_jd   (chain: multiply-add over slots ascending from 0; then one multiply-add with
 //                                           alpha)
-// In the end o = u / l + 0 and lse = m + log(l). Start: m = -inf, l = 0, u = 0. A row without keys gives o = 0, lse =
-// -inf. Masked, padded and unwritten slots change no bit, wherever the block's other end lies; exp is ref::exp; every
+// In the end o = u / l + 0 and lse = m + log(l). Start: m = -inf, l = 0, u = 0.
+// A row without keys gives o = 0, lse = -inf.
+// Masked, padded and unwritten slots change no bit, wherever the block's other end lies; exp is ref::exp; every
 // multiply-add rounds as the active instruction set does (isa.h). The `+ 0` turns -0 into 0, so that no sign of an
 // underflow depends on how many masked slots a kernel visits.
 #pragma once

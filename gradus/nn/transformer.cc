@@ -55,7 +55,7 @@ void Transformer::initialise(uint64_t seed) {
     }
     double std_dev = 1.0 / std::sqrt(static_cast<double>(p.value.dim(1)));
     if (writes_residual) std_dev *= residual;
-    if (&p == embedding_ || &p == head_) std_dev = 0.02;
+    if (&p == embedding_) std_dev *= 3.0;
     Rng rng(seed, Purpose::init, i);
     for (int64_t j = 0; j < p.value.numel(); ++j) {
       const double x = std_dev * rng.normal();

@@ -33,8 +33,9 @@ class Transformer {
   const TransformerConfig& config() const { return config_; }
   DType dtype() const { return dtype_; }
 
-  // Normal weights: embedding std 0.02, matrices 1/sqrt(fan in), those that write into the residual stream further divided by
-  // sqrt(2 layers) (Radford et al. 2019, section 2.3); gains 1, biases 0. Each parameter has its own stream: Rng(seed, init, index).
+  // Normal weights with std 1/sqrt(fan in); those that write into the residual stream are further divided by sqrt(2 layers)
+  // (Radford et al. 2019, section 2.3), and the embedding is 3/sqrt(width): with the usual 0.02 the first blocks drown the token's
+  // own vector, and `chain` takes several times the tokens (docs/chain.md). Gains 1, biases 0. Streams: Rng(seed, init, index).
   void initialise(uint64_t seed);
 
   // All weights in a fixed order, with the names of a Hugging Face checkpoint.

@@ -12,44 +12,46 @@ double global_gradient_norm(std::span<autograd::Parameter* const> parameters) {
   return std::sqrt(total);
 }
 
-double clip_factor(double norm, double max_norm) { return max_norm > 0 && norm > max_norm ? max_norm / norm : 1.0; }
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0 && norm > max_norm ? max_norm / norm : 1.0;
+}
 
 void zero_gradients(std::span<autograd::Parameter* const> parameters) {
   for (autograd::Parameter* p : parameters) p->grad.fill_zero();
 }
 
+void ShardTree::reset() {
+  n_partials_ = 0;
+}
+
+// The sum of the shards on top of the stack, which came earlier, and of those in Parameter::grad.
+void ShardTree::merge_top() {
+  Partial& top = partials_[--n_partials_];
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    kernels::add_in_place(top.gradients[i], parameters_[i]->grad);
+    std::swap(top.gradients[i], parameters_[i]->grad);
+  }
+}
+
 void ShardTree::add(bool last) {
   // Two sums of equal height become one of the next height, like carries of a binary counter.
-  current_height_ = 0;
-  const auto merge_top = [&] {
-    Partial& top = stack_.back();
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      kernels::add_in_place(top.gradients[i], parameters_[i]->grad);  // earlier shards on the left
-      std::swap(top.gradients[i], parameters_[i]->grad);
-    }
-    stack_.pop_back();
-  };
-  while (!stack_.empty() && stack_.back().height == current_height_) {
-    merge_top();
-    ++current_height_;
-  }
+  int64_t height = 0;
+  for (; n_partials_ > 0 && partials_[n_partials_ - 1].height == height; ++height) merge_top();
   if (last) return;
-  Partial partial{.height = current_height_, .gradients = {}};
-  for (autograd::Parameter* p : parameters_) {
-    partial.gradients.push_back(p->grad);
-    p->grad = Tensor::zeros(p->grad.shape(), p->grad.dtype());
+  if (n_partials_ == partials_.size()) partials_.emplace_back();
+  Partial& partial = partials_[n_partials_++];
+  partial.height = height;
+  partial.gradients.resize(parameters_.size());
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor& grad = parameters_[i]->grad;
+    std::swap(partial.gradients[i], grad);
+    if (!grad.defined()) grad = Tensor::empty(partial.gradients[i].shape(), partial.gradients[i].dtype());
+    grad.fill_zero();
   }
-  stack_.push_back(std::move(partial));
 }
 
 void ShardTree::finish() {
-  while (!stack_.empty()) {  // S is no power of two: the unequal rest
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      kernels::add_in_place(stack_.back().gradients[i], parameters_[i]->grad);
-      std::swap(stack_.back().gradients[i], parameters_[i]->grad);
-    }
-    stack_.pop_back();
-  }
+  while (n_partials_ > 0) merge_top();  // S is no power of two: the unequal rest
 }
 
 }  // namespace gradus::optim

@@ -17,11 +17,14 @@ double clip_factor(double norm, double max_norm);
 
 void zero_gradients(std::span<autograd::Parameter* const> parameters);
 
-// Adds the gradients of S shards in a balanced binary tree: ((g0 + g1) + (g2 + g3)) + ..., holding at most log2(S) partial sums.
-// After each shard's backward call `add`; after the last, `finish` leaves the total in Parameter::grad. S = 1 copies nothing.
+// Adds the gradients of S shards in a balanced binary tree: ((g0 + g1) + (g2 + g3)) + ..., holding at most log2(S)
+// partial sums. After each shard's backward call `add`; after the last, `finish` leaves the total in Parameter::grad. S
+// = 1 copies nothing.
 class ShardTree {
  public:
-  explicit ShardTree(std::span<autograd::Parameter* const> parameters) : parameters_(parameters.begin(), parameters.end()) {}
+  explicit ShardTree(std::span<autograd::Parameter* const> parameters)
+      : parameters_(parameters.begin(), parameters.end()) {}
+  void reset();  // forgets an unfinished sum, keeps the memory
   void add(bool last);
   void finish();
 
@@ -30,9 +33,11 @@ class ShardTree {
     int64_t height = 0;
     std::vector<Tensor> gradients;
   };
+  void merge_top();
+
   std::vector<autograd::Parameter*> parameters_;
-  std::vector<Partial> stack_;
-  int64_t current_height_ = 0;
+  std::vector<Partial> partials_;  // a stack; those from n_partials_ on are kept for their memory
+  size_t n_partials_ = 0;
 };
 
 }  // namespace gradus::optim

@@ -86,7 +86,7 @@ void read_config(const std::vector<Field>& fields, const std::vector<ConfigText>
 
 template <class Config>
 Config read_config(const std::vector<ConfigText>& texts, const std::vector<std::string>& overrides,
-                   Config config = {}) {
+                   Config config = Config()) {
   read_config(fields_of(config), texts, overrides);
   return config;
 }

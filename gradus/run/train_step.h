@@ -51,6 +51,7 @@ class TrainStep {
 template <class Accumulate>
 TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& accumulate) {
   TrainStepResult result;
+  tree_.reset();
   optim::zero_gradients(optimiser_.parameters());
   for (int64_t shard = 0; shard < config_.shards; ++shard) {
     accumulate(shard, [&](autograd::Var loss) {

@@ -172,7 +172,7 @@ TEST(Config, WrittenTextReadsBackAsWritten) {
 }
 
 TEST(Config, WrittenTextHoldsTheHelp) {
-  EXPECT_EQ(write_config(Outer{}),
+  EXPECT_EQ(write_config(Outer()),
             "seed = 0  # key of all randomness\n"
             "medusa = false  # draft tokens\n"
             "data = \"none\"  # rows to train on\n"

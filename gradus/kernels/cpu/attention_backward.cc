@@ -89,9 +89,8 @@ struct Block {
   bool first_query;  // d_k and d_v begin here
 };
 
-// The first task or block to need row i of the next head is the next one. Rows of one head lie H D floats apart, which
-// the hardware does not foresee; asking for them while this head computes makes training on short sequences a fifth
-// faster.
+// Asks for row i of the next head, which the next task needs. Rows of one head lie H D floats apart, which the hardware
+// does not foresee; done while this head computes, it makes training on sequences of 100 rows a sixth faster.
 HWY_INLINE void PrefetchNextHead(const BackwardProblem& f, const Block& b, int64_t i) {
   if (b.h + 1 == f.H) return;
   if (b.first_keys) {

@@ -181,7 +181,6 @@ void ForwardTile(const ForwardProblem& f, int64_t sequence, int64_t g, int64_t i
     while (t.position[first] < base) ++first;
     const int64_t page = (f.layout.block_table[sequence * f.layout.max_blocks + base / B] * f.G + g) * D * B;
     const Page p{.keys = f.keys + page, .values = f.values + page, .base = base};
-    if (n<kProductRows) PrefetchRow(p.values, std::min(B, t.position[n-1]-base+1)*D);
     BlockWeights(f, p, first, n, t);
     BlockRescale(n, t);
     BlockValues(f, p, first, n, t);

@@ -130,12 +130,9 @@ void multiply(int64_t m, int64_t chunk, int64_t n, int64_t k, const float* a, co
   });
 }
 
-// A random product of `rows` rows against the scalar rule, bit for bit. oneDNN's kernels treat full and partial tiles
-// of rows and of columns differently, and on AVX2 the bits of a row depend on how many there are: so the verdict holds
-// for this number of rows alone, and the elements compared are every row and every column, each at the start, the
-// middle and the end of the other.
-bool probe(int64_t rows, int64_t n, int64_t k, bool transpose_b) {
-  Rng rng(1, Purpose::test, static_cast<uint64_t>(n * 4096 + k));
+// One random product of `rows` rows against the scalar rule, bit for bit: every row and every column, each at the
+// start, the middle and the end of the other, for oneDNN's kernels treat full and partial tiles differently.
+bool random_product_keeps_order(Rng& rng, int64_t rows, int64_t n, int64_t k, bool transpose_b) {
   std::vector<float> a(static_cast<size_t>(rows * k)), b(static_cast<size_t>(k * n)), c(static_cast<size_t>(rows * n));
   for (float& x : a) x = rng.uniform_f32() - 0.5f;
   for (float& x : b) x = rng.uniform_f32() - 0.5f;
@@ -157,6 +154,16 @@ bool probe(int64_t rows, int64_t n, int64_t k, bool transpose_b) {
     for (int64_t j = 0; j < n; ++j) {
       if (!keeps_order(i, j)) return false;
     }
+  }
+  return true;
+}
+
+// On AVX2 a row's bits depend on how many rows there are: the verdict holds for this number alone.
+bool probe(int64_t rows, int64_t n, int64_t k, bool transpose_b) {
+  constexpr int64_t kLeastCompared = 512;  // a single element of a small product is often right by chance
+  Rng rng(1, Purpose::test, static_cast<uint64_t>(n * 4096 + k));
+  for (int64_t compared = 0; compared < kLeastCompared; compared += rows + n) {
+    if (!random_product_keeps_order(rng, rows, n, k, transpose_b)) return false;
   }
   return true;
 }

@@ -85,8 +85,10 @@ class TokenizerReader {
     if (model->contains("merges") && (!(*model)["merges"].is_array() || !(*model)["merges"].empty()))
       unsupported("has BPE merges");
     for (const char* option : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
-      const bool empty_text = !is_absent(*model, option) && (*model)[option] == "";
-      if (!is_absent(*model, option) && !empty_text) unsupported(fmt::format("has the model option {}", option));
+      if (is_absent(*model, option)) continue;
+      const json& value = (*model)[option];
+      const bool is_empty_text = value.is_string() && value.get_ref<const std::string&>().empty();
+      if (!is_empty_text) unsupported(fmt::format("has the model option {}", option));
     }
     if (is_true(*model, "byte_fallback")) unsupported("has the model option byte_fallback");
   }
