@@ -1,4 +1,4 @@
-# Compiles presets/WHAT/HOW.toml into the binary: gradus::posttrain::presets().
+# Compiles presets/WHAT.toml into the binary: gradus::posttrain::presets().
 file(GLOB_RECURSE preset_files CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/presets ${PROJECT_SOURCE_DIR}/presets/*.toml)
 set(presets_source ${PROJECT_BINARY_DIR}/generated/presets.cc)
 set(presets_text "#include \"gradus/posttrain/train_config.h\"\n\nnamespace gradus::posttrain {\n\nconst std::vector<Preset>& presets() {\n  static const std::vector<Preset> list = {\n")

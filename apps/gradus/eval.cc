@@ -30,7 +30,7 @@ void declare(CLI::App& command, EvalOptions& o) {
 posttrain::TrainConfig config_of(const EvalOptions& o) {
   const bool is_run = std::filesystem::exists(run::RunPaths{o.target}.config());
   const std::string text = is_run ? run::write_config(posttrain::config_of_run(o.target))
-                                  : std::string(posttrain::find_preset(o.task.empty() ? "chain" : o.task).text);
+                                  : std::string(posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset.text);
   std::vector<std::string> overrides = o.overrides;
   if (o.episodes > 0) overrides.push_back(fmt::format("eval.problems={}", o.episodes));
   return run::read_config<posttrain::TrainConfig>({{is_run ? o.target + "/config.toml" : "preset", text}}, overrides);

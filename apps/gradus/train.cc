@@ -32,13 +32,15 @@ void declare(CLI::App& command, TrainOptions& o) {
 
 posttrain::TrainConfig read(const TrainOptions& o) {
   run::ConfigText text;
+  std::vector<std::string> overrides;
   if (o.what.ends_with(".toml")) {
     text = {o.what, read_file(o.what)};
   } else {
-    const posttrain::Preset& preset = posttrain::find_preset(o.what);
+    const auto [preset, algorithm] = posttrain::find_preset(o.what);
     text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
+    if (!algorithm.empty()) overrides.push_back("algorithm=" + algorithm);
   }
-  std::vector<std::string> overrides = o.overrides;
+  overrides.insert(overrides.end(), o.overrides.begin(), o.overrides.end());
   if (!o.seed.empty()) overrides.push_back("seed=" + o.seed);
   auto config = run::read_config<posttrain::TrainConfig>({text}, overrides);
   config.check();

@@ -124,11 +124,17 @@ const std::vector<Named>& tasks();
 // The task that `config` asks for, with its reward program if any. Reads data files.
 std::shared_ptr<const Task> make_task(const TrainConfig& config);
 
-// Presets: TOML texts compiled in from presets/, named WHAT/HOW; of WHAT alone its default HOW.
+// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them.
 struct Preset {
   std::string_view name, text;
 };
 const std::vector<Preset>& presets();
-const Preset& find_preset(std::string_view name);  // throws invalid_argument naming the nearest
+
+// "WHAT/HOW", or "WHAT" for the preset's own algorithm.
+struct PresetChoice {
+  Preset preset;
+  std::string algorithm;  // "" = the preset's own
+};
+PresetChoice find_preset(std::string_view name);  // throws invalid_argument, naming the nearest
 
 }  // namespace gradus::posttrain
