@@ -24,7 +24,7 @@ struct ModelCase {
 };
 const ModelCase kModels[] = {
     {"d64x2", {.layers = 2, .width = 64, .heads = 4, .max_positions = 256}},
-    {"d96x2 grouped",
+    {"d96x2gq",
      {.layers = 2,
       .width = 96,
       .heads = 6,
@@ -66,14 +66,19 @@ std::span<const Setting> settings_for(Isa isa) {
   return kSettings;
 }
 
+// Gains and biases that do something, and a head that is unsure: where one token is certain, log-probabilities round to
+// 0 whatever the weights, and nothing would be seen.
 lm::Model make_model(const ModelCase& c) {
   lm::Model model = lm::Model::create(c.config, lm::character_tokenizer("0123456789abcdef", "$"), 1);
   uint64_t index = 0;
   for (autograd::Parameter* p : model.transformer().parameters()) {
     Rng rng(2, Purpose::test, ++index);
-    if (p->value.rank() != 1) continue;
-    for (float& x : p->value.span<float>())
-      x += 0.2f * (rng.uniform_f32() - 0.5f);  // gains and biases that do something
+    const bool is_head = p == &model.transformer().head();
+    for (float& x : p->value.span<float>()) {
+      if (p->value.rank() == 1) x += 0.2f * (rng.uniform_f32() - 0.5f);
+      if (is_head) x *= 0.1f;
+    }
+    p->changed();
   }
   return model;
 }
@@ -171,8 +176,11 @@ Isa find_isa(const std::string& wanted) {
 
 // The one asked for, else the one that the run was made with, where the machine has it.
 void choose_isa_for_run(const ExactOptions& options) {
-  if (options.isa) return kernels::set_isa(find_isa(*options.isa));
   const std::filesystem::path record = run::RunPaths{*options.run}.record();
+  if (!std::filesystem::exists(record)) {
+    fail(ErrorCode::not_found, "bench exact: {} is no run; give a folder that `gradus train` made", *options.run);
+  }
+  if (options.isa) return kernels::set_isa(find_isa(*options.isa));
   const std::optional<Isa> recorded = kernels::isa_from_name(run::parse_record(read_file(record), record.string()).isa);
   for (const Isa isa : kernels::supported_isas()) {
     if (isa == recorded) kernels::set_isa(isa);

@@ -16,6 +16,12 @@ namespace gradus::app {
 
 namespace {
 
+// For CLI11: what is wrong with the name of an instruction set, or "".
+std::string isa_name(const std::string& text) {
+  if (kernels::isa_from_name(text)) return "";
+  return fmt::format("'{}' is not ref, sse4, avx2, avx512 or neon", text);
+}
+
 // Options that all of them have.
 struct Common {
   bool json = false;
@@ -27,15 +33,15 @@ struct Common {
     command.add_option("--threads", threads, "compute threads; 0 = all cores")->check(CLI::Range(0, 256));
   }
   void declare_isa(CLI::App& command) {
-    command.add_option("--isa", isa, "instruction set of our kernels and of oneDNN: sse4, avx2, avx512, neon");
+    command.add_option("--isa", isa, "instruction set of our kernels and of oneDNN: sse4, avx2, avx512, neon")
+        ->check(isa_name);
   }
 
   void apply() const {
     if (!isa.empty()) {
-      // Before anything asks: oneDNN takes its limit once. What GRADUS_ISA checks is checked of this, too.
+      // The environment, and before anything else asks: oneDNN takes its limit once.
       ::setenv("GRADUS_ISA", isa.c_str(), 1);
-      if (name(kernels::active_isa()) != isa)
-        throw UsageError(fmt::format("bench: --isa {} came too late; set GRADUS_ISA={}", isa, isa));
+      GRADUS_CHECK(name(kernels::active_isa()) == isa);
     }
     if (threads > 0) set_pool_threads(threads);
   }
@@ -48,7 +54,19 @@ std::string to_text(const bench::Value& value) {
   return std::get<std::string>(value);
 }
 
-// Writes each row when it comes: as JSON, or under a header that is repeated when the columns change.
+std::vector<std::string> words_of(const std::string& key) {
+  std::vector<std::string> words = {""};
+  for (const char c : key) {
+    if (c == '_') {
+      words.emplace_back();
+    } else {
+      words.back() += c;
+    }
+  }
+  return words;
+}
+
+// Writes each row when it comes: as JSON, or as a line under a header that is repeated when the columns change.
 class RowWriter {
  public:
   RowWriter(Output& out, bool json) : out_(out), json_(json) {}
@@ -61,23 +79,38 @@ class RowWriter {
     }
     std::vector<std::string> keys;
     for (const auto& [key, value] : row) keys.push_back(key);
-    std::string text;
     if (keys != keys_) {
-      if (!keys_.empty()) text += '\n';
-      for (const auto& [key, value] : row) text += cell(key, key, value);
-      text += '\n';
+      out_.text((keys_.empty() ? "" : "\n") + header(row));
       keys_ = keys;
     }
-    for (const auto& [key, value] : row) text += cell(to_text(value), key, value);
-    out_.text(text + '\n');
+    std::string line;
+    for (const auto& [key, value] : row) line += cell(to_text(value), key, value);
+    out_.text(line + '\n');
   }
 
  private:
-  // Words stand left, numbers right.
+  // The words of a key stand above each other, so that columns stay narrow.
+  static std::string header(const bench::Row& row) {
+    size_t height = 0;
+    for (const auto& [key, value] : row) height = std::max(height, words_of(key).size());
+    std::string text;
+    for (size_t line = 0; line < height; ++line) {
+      for (const auto& [key, value] : row) {
+        const std::vector<std::string> words = words_of(key);
+        const size_t skipped = height - words.size();
+        text += cell(line < skipped ? "" : words[line - skipped], key, value);
+      }
+      text += '\n';
+    }
+    return text;
+  }
+
+  // Texts stand left, numbers right.
   static std::string cell(const std::string& text, const std::string& key, const bench::Value& value) {
-    if (std::holds_alternative<std::string>(value))
-      return fmt::format("{:<{}}  ", text, std::max<size_t>(key.size(), 15));
-    return fmt::format("{:>{}}  ", text, std::max<size_t>(key.size(), 7));
+    size_t width = std::holds_alternative<std::string>(value) ? std::get<std::string>(value).size() : 0;
+    for (const std::string& word : words_of(key)) width = std::max(width, word.size());
+    if (std::holds_alternative<std::string>(value)) return fmt::format("{:<{}}  ", text, std::max<size_t>(width, 7));
+    return fmt::format("{:>{}}  ", text, std::max<size_t>(width, 6));
   }
 
   Output& out_;
@@ -119,30 +152,27 @@ void declare_train(CLI::App& command, TrainOptions& o) {
       ->capture_default_str();
   command.add_option("--max-rows", o.bench.max_rows, "rows of a micro-batch; 0 = what training takes")
       ->capture_default_str();
-  command.footer(
-      "Rows: train_step (forward, backward, clipping, AdamW), forward (as training records it), sample (256 sequences "
-      "at once).\n"
-      "FLOPs: 2 per multiply-add of the matrices, the head where it runs, and causal attention; a backward counts as "
-      "two\n"
-      "forwards; recomputation, norms, activations and the optimiser count nothing. vs_forward = FLOP rate by the "
-      "forward's.");
+  command.footer(R"(Rows: train_step (forward, backward, clipping, AdamW), forward (as training records it),
+sample (256 sequences at once). FLOPs: 2 per multiply-add of the matrices, the head where it runs,
+and causal attention; a backward counts as two forwards; recomputation, norms, activations and the
+optimiser count nothing. vs_forward: the FLOP rate by that of the forward.)");
 }
 
 void declare_exact(CLI::App& command, ExactOptions& o) {
   o.common.declare(command);
   command.add_option("RUN", o.bench.run, "a run folder; without it, small models of its own");
-  command.add_option("--isa", o.bench.isa, "only this instruction set; default: all that the machine can run");
-  command.footer(
-      "Without RUN: samples with the KV cache and recomputes every token's log-probability with the packed forward of "
-      "training,\n"
-      "over instruction sets, 1, 2 and 3 threads, batch sizes, packings, long prompts, temperatures and matrix "
-      "backends.\n"
-      "With RUN: (recorded) for each kept checkpoint, the log-probabilities stored for the iteration that was sampled "
-      "with its\n"
-      "weights; (sampled) every stored prompt, sampled again with the latest checkpoint; both against training's "
-      "forward.\n"
-      "control_one_ulp moves one weight by one unit in the last place after sampling: it must differ from 0.\n"
-      "Ends with exit code 1 unless every mismatch_max is 0 and the control is not.");
+  command
+      .add_option("--isa", o.bench.isa,
+                  "only this instruction set; default: all that the machine can run, or the run's")
+      ->check(isa_name);
+  command.footer(R"(Without RUN: samples with the KV cache and recomputes every token's log-probability with the packed
+forward of training, over instruction sets, 1, 2 and 3 threads, batch sizes, packings, prompts of
+several key blocks, temperatures and matrix backends; samples_equal: all of them drew the same.
+With RUN: `recorded`, for each kept checkpoint, the log-probabilities stored for the iteration that
+was sampled with its weights; `sampled`, every stored prompt, sampled again with the latest
+checkpoint; both against the forward of training.
+control_one_ulp moves one weight by one unit in the last place after sampling: it must not be 0.
+The exit code is 1 unless every mismatch_max is 0 and every control is not.)");
 }
 
 int run_peak(const PeakOptions& o, Output& out) {

@@ -22,6 +22,9 @@ class Generation {
  public:
   Generation(Model& model, const SamplerConfig& config, std::span<const SampleRequest> requests)
       : model_(model), config_(config), requests_(requests), samples_(requests.size()), tape_(nn::Tape::Mode::inference) {
+    require(config.max_batch >= 1 && config.max_tokens >= 1 && config.prefill_rows >= 1,
+            "sampler: max_batch {}, max_tokens {} and prefill_rows {} must be at least 1", config.max_batch, config.max_tokens,
+            config.prefill_rows);
     size_t longest = 0;
     for (const SampleRequest& r : requests) {
       require(!r.prompt.empty(), "sampler: an empty prompt; give at least one token");

@@ -120,7 +120,8 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
                                                   : y.reward.value;
       return w / static_cast<double>(batch.size());  // (1/k) per problem, mean over problems
     };
-    const double rate = config_.learning_rate * optim::warmup_constant(b, config_.inner_warmup);
+    const double rate = config_.learning_rate * optim::warmup_cosine(state_.iteration, 0, config_.iterations, config_.last_rate) *
+                        optim::warmup_constant(b, config_.inner_warmup);
     const run::TrainStepResult result =
         train_step.run(state_.iteration, rate, [&](int64_t, const auto& backward) { likelihood.run(sequences, weigh, backward); });  // 3.
     grad_norm = std::max(grad_norm, result.grad_norm);

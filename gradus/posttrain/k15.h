@@ -23,9 +23,10 @@ struct K15Config {
   int64_t prompts = 64;            // problems per iteration
   int64_t samples = 16;            // answers per problem, k
   double tau = 0.5;                // strength of the pull towards the policy that sampled
-  int64_t minibatches = 4;         // updates per iteration, one pass over the answers
-  double learning_rate = 3e-4;
-  int64_t inner_warmup = 2;        // updates with a rising rate after each reset
+  int64_t minibatches = 8;         // updates per iteration, one pass over the answers
+  double learning_rate = 1.5e-4;
+  double last_rate = 0.1;          // share of it at the last iteration, reached by half a cosine: what was found is not unlearned by noise
+  int64_t inner_warmup = 4;        // updates with a rising rate after each reset
   double clip_norm = 1.0;
   double temperature = 1.0;
   int64_t max_tokens = 100;        // per answer
@@ -43,6 +44,7 @@ struct K15Config {
     f("tau", tau, "strength of the pull towards the policy that sampled");
     f("minibatches", minibatches, "updates per iteration");
     f("learning_rate", learning_rate, "AdamW's learning rate");
+    f("last_rate", last_rate, "share of the learning rate at the last iteration, reached by half a cosine");
     f("inner_warmup", inner_warmup, "updates with a rising rate after each reset of the optimiser");
     f("clip_norm", clip_norm, "largest global gradient norm; 0 = off");
     f("temperature", temperature, "of sampling, and so of the recorded log-probabilities");

@@ -177,8 +177,7 @@ TEST(Sampler, EndsAtTheEndTokenOrAtTheLimit) {
     ASSERT_EQ(sample.tokens.size(), sample.log_probs.size());
     const auto eos = std::find(sample.tokens.begin(), sample.tokens.end(), model.tokenizer().eos_id());
     EXPECT_EQ(sample.ended, eos != sample.tokens.end());
-    if (sample.ended) EXPECT_EQ(eos + 1, sample.tokens.end());
-    if (!sample.ended) EXPECT_EQ(sample.tokens.size(), 12u);
+    EXPECT_TRUE(sample.ended ? eos + 1 == sample.tokens.end() : sample.tokens.size() == 12);
     (sample.ended ? ended : cut)++;
   }
   EXPECT_GT(ended, 3);
