@@ -9,6 +9,8 @@
 
 namespace gradus::posttrain {
 
+inline constexpr int kMaxDifficulty = 1000;  // of any task
+
 struct CurriculumConfig {
   int least = 1;  // difficulties, both ends included
   int greatest = 1;

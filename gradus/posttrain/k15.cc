@@ -33,26 +33,41 @@ double largest_difference(std::span<const float> a, std::span<const float> b) {
   return largest;
 }
 
+CurriculumConfig sampling_curriculum(std::pair<int, int> difficulties, const K15Config& c) {
+  return {.least = difficulties.first,
+          .greatest = difficulties.second,
+          .first_greatest = std::min(difficulties.second, static_cast<int>(c.first_max_difficulty)),
+          .widened_at = c.widened_at,
+          .prioritised = c.prioritised};
+}
+
 }  // namespace
+
+void K15Config::check(std::pair<int, int> difficulties) const {
+  require(iterations >= 0, "k15: iterations {} must not be negative", iterations);
+  require(prompts >= 1 && samples >= 1 && max_rows >= 1 && max_tokens >= 1,
+          "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", prompts, samples, max_rows, max_tokens);
+  require(minibatches >= 1 && minibatches <= prompts, "k15: minibatches {} must be 1 to prompts {}", minibatches, prompts);
+  require(tau > 0 && tau < 1e6 && temperature > 0 && temperature < 1e6, "k15: tau {} and temperature {} must be positive", tau,
+          temperature);
+  require(learning_rate > 0 && learning_rate < 1e3, "k15: learning_rate is {}, but must be positive and below 1000", learning_rate);
+  require(inner_warmup >= 0 && clip_norm >= 0, "k15: inner_warmup {} and clip_norm {} must not be negative", inner_warmup, clip_norm);
+  require(last_rate >= 0 && last_rate <= 1, "k15: last_rate is {}, but must be a share of the learning rate from 0 to 1", last_rate);
+  require(weighting == "k15" || weighting == "rest", "k15: weighting is '{}', but must be k15 or rest", weighting);
+  require(first_max_difficulty >= 0 && first_max_difficulty <= kMaxDifficulty,
+          "k15: first_max_difficulty {} is out of range; choose one from {} to {}, or 0", first_max_difficulty, difficulties.first,
+          difficulties.second);
+  Curriculum{sampling_curriculum(difficulties, *this)};
+}
 
 K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed)
     : model_(model),
       task_(task),
       config_(config),
       seed_(seed),
-      curriculum_({.least = task.difficulties().first,
-                   .greatest = task.difficulties().second,
-                   .first_greatest = std::min(task.difficulties().second, static_cast<int>(config.first_max_difficulty)),
-                   .widened_at = config.widened_at,
-                   .prioritised = config.prioritised}),
+      curriculum_(sampling_curriculum(task.difficulties(), config)),
       optimiser_(model.transformer().parameters(), {}) {
-  require(config.prompts >= 1 && config.samples >= 1 && config.max_rows >= 1 && config.max_tokens >= 1,
-          "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", config.prompts, config.samples,
-          config.max_rows, config.max_tokens);
-  require(config.minibatches >= 1 && config.minibatches <= config.prompts, "k15: minibatches {} must be 1 to prompts {}",
-          config.minibatches, config.prompts);
-  require(config.tau > 0 && config.temperature > 0, "k15: tau {} and temperature {} must be positive", config.tau, config.temperature);
-  require(config.weighting == "k15" || config.weighting == "rest", "k15: weighting is '{}', but must be k15 or rest", config.weighting);
+  config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
 

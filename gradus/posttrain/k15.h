@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "gradus/optim/adamw.h"
 #include "gradus/posttrain/curriculum.h"
@@ -55,6 +56,9 @@ struct K15Config {
     f("prioritised", prioritised, "draw more of the difficulties that fail");
     f("weighting", weighting, "k15, or rest: imitate correct answers only");
   }
+
+  // Throws invalid_argument on values that make no sense, alone or with a task of these difficulties.
+  void check(std::pair<int, int> difficulties) const;
 };
 
 // With the weights, all that a resume needs between iterations.

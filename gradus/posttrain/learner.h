@@ -20,7 +20,7 @@ using Metrics = std::vector<std::pair<std::string, double>>;
 struct Progress {
   std::string_view phase;       // "sft", "k15"
   int64_t iteration = 0;        // from 1
-  double fraction = 0;          // of the phase
+  int64_t done = 0, total = 0;  // of the phase: tokens of a warm-up, iterations of RL
   const Metrics& metrics;
   const RolloutBatch* rollouts = nullptr;  // of this iteration, if it sampled
 };

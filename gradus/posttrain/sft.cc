@@ -10,10 +10,10 @@ namespace gradus::posttrain {
 
 namespace {
 
-CurriculumConfig warm_up_curriculum(const Task& task, const SftConfig& c) {
-  const auto [least, task_greatest] = task.difficulties();
+CurriculumConfig warm_up_curriculum(std::pair<int, int> difficulties, const SftConfig& c) {
+  const auto [least, task_greatest] = difficulties;
   const int greatest = c.max_difficulty > 0 ? std::min(task_greatest, static_cast<int>(c.max_difficulty)) : task_greatest;
-  return {.least = least,
+  return {.least = c.min_difficulty > 0 ? static_cast<int>(c.min_difficulty) : least,
           .greatest = greatest,
           .first_greatest = std::min(greatest, static_cast<int>(c.first_max_difficulty)),
           .widened_at = c.widened_at};
@@ -21,15 +21,27 @@ CurriculumConfig warm_up_curriculum(const Task& task, const SftConfig& c) {
 
 }  // namespace
 
+void SftConfig::check(std::pair<int, int> difficulties) const {
+  require(tokens >= 0, "sft: tokens {} must not be negative", tokens);
+  require(sequences >= 1 && max_rows >= 1, "sft: sequences {} and max_rows {} must be at least 1", sequences, max_rows);
+  require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000", learning_rate);
+  require(warmup >= 0 && warmup <= 1, "sft: warmup is {}, but must be a share of the budget from 0 to 1", warmup);
+  require(weight_decay >= 0 && clip_norm >= 0, "sft: weight_decay {} and clip_norm {} must not be negative", weight_decay, clip_norm);
+  for (const int64_t d : {min_difficulty, first_max_difficulty, max_difficulty}) {
+    require(d >= 0 && d <= kMaxDifficulty, "sft: the difficulty {} is out of range; choose one from {} to {}, or 0", d,
+            difficulties.first, difficulties.second);
+  }
+  Curriculum{warm_up_curriculum(difficulties, *this)};
+}
+
 Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed)
     : model_(model),
       task_(task),
       config_(config),
       seed_(seed),
-      curriculum_(warm_up_curriculum(task, config)),
+      curriculum_(warm_up_curriculum(task.difficulties(), config)),
       optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}) {
-  require(config.sequences >= 1 && config.max_rows >= 1, "sft: sequences {} and max_rows {} must be at least 1", config.sequences,
-          config.max_rows);
+  config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "gradus/optim/adamw.h"
 #include "gradus/posttrain/curriculum.h"
@@ -18,6 +19,7 @@ struct SftConfig {
   double weight_decay = 0.01;
   double clip_norm = 1.0;
   int64_t max_rows = 2048;         // rows of a micro-batch
+  int64_t min_difficulty = 0;      // easier problems than the task's own may help a start; 0 = the task's least
   int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
   double widened_at = 0.5;         // share of the budget at which all difficulties are in use
   int64_t max_difficulty = 0;      // none beyond this in the warm-up; 0 = the task's greatest
@@ -31,10 +33,14 @@ struct SftConfig {
     f("weight_decay", weight_decay, "AdamW's decoupled decay of the matrices");
     f("clip_norm", clip_norm, "largest global gradient norm; 0 = off");
     f("max_rows", max_rows, "rows of a micro-batch");
+    f("min_difficulty", min_difficulty, "least difficulty of the warm-up; 0 = the task's; easier ones help a start");
     f("first_max_difficulty", first_max_difficulty, "start with difficulties up to this and widen; 0 = all at once");
     f("widened_at", widened_at, "share of the budget at which all difficulties are in use");
     f("max_difficulty", max_difficulty, "none beyond this in the warm-up; 0 = the task's greatest");
   }
+
+  // Throws invalid_argument on values that make no sense, alone or with a task of these difficulties.
+  void check(std::pair<int, int> difficulties) const;
 };
 
 // Where a warm-up stands; with the weights and the optimiser's moments, all that a resume needs.

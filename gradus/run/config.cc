@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <sstream>
 
+#include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
 
 namespace gradus::run {
@@ -42,6 +42,10 @@ std::string toml_text(const std::string& v) {
   for (const char c : v) {
     if (c == '"' || c == '\\') {
       s += {'\\', c};
+    } else if (c == '\n') {
+      s += "\\n";
+    } else if (c == '\t') {
+      s += "\\t";
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       s += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
     } else {
@@ -63,21 +67,6 @@ std::string toml_text(const FieldPointer& value) {
 }
 
 // ---- the nearest known key ----
-
-// Levenshtein: the least number of single-character insertions, deletions and replacements.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
 
 std::string_view last_part(std::string_view path) {
   return path.substr(path.rfind('.') + 1);
