@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "gradus/kernels/isa.h"
 #include "gradus/posttrain/train.h"
 
@@ -44,8 +46,8 @@ class RunCheck {
 
   // Weights of a checkpoint taken after iteration i sampled iteration i + 1.
   void check_recorded() {
-    const std::string isa = run::parse_record(read_file(paths_.record()), paths_.record().string()).isa;
-    if (isa != name(kernels::active_isa())) return;  // other bits are legitimate; exact() has switched where it could
+    if (recorded_isa(paths_.directory) != name(kernels::active_isa()))
+      return;  // other bits are legitimate; exact() has switched where it could
     for (const fs::path& folder : checkpoints_of(paths_)) {
       const run::Checkpoint checkpoint = run::load_checkpoint(folder);
       const auto state = posttrain::parse_train_state(checkpoint.state, folder.string());
@@ -119,6 +121,18 @@ class RunCheck {
 };
 
 }  // namespace
+
+std::string recorded_isa(const fs::path& directory) {
+  const fs::path path = run::RunPaths{directory}.record();
+  if (!fs::exists(path)) {
+    fail(ErrorCode::not_found, "bench exact: {} is no run; give a folder that `gradus train` made", directory.string());
+  }
+  try {
+    return parse_json(read_file(path), path.string()).at("record").at("isa").get<std::string>();
+  } catch (const nlohmann::json::exception& e) {
+    fail(ErrorCode::corrupt, "bench exact: {} does not say the instruction set: {}", path.string(), e.what());
+  }
+}
 
 void exact_run(const fs::path& directory, const Sink& sink, ExactTotals& totals) {
   RunCheck check(directory, sink, totals);

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "bench/bench.h"
 #include "bench/exact_check.h"
 
 namespace gradus::bench {
+
+// The instruction set that the run was made on, by record.json. Throws not_found when `directory` is no run, corrupt.
+std::string recorded_isa(const std::filesystem::path& directory);
 
 // Rows:
 //   recorded  for each kept checkpoint whose next iteration is in the log: the log-probabilities that training stored

@@ -109,7 +109,7 @@ class RowWriter {
   static std::string cell(const std::string& text, const std::string& key, const bench::Value& value) {
     size_t width = std::holds_alternative<std::string>(value) ? std::get<std::string>(value).size() : 0;
     for (const std::string& word : words_of(key)) width = std::max(width, word.size());
-    if (std::holds_alternative<std::string>(value)) return fmt::format("{:<{}}  ", text, std::max<size_t>(width, 7));
+    if (std::holds_alternative<std::string>(value)) return fmt::format("{:<{}}  ", text, std::max<size_t>(width, 13));
     return fmt::format("{:>{}}  ", text, std::max<size_t>(width, 6));
   }
 

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "apps/gradus/output.h"
+#include "gradus/core/error.h"
 
 namespace gradus::app {
 
@@ -27,6 +28,17 @@ class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+// f(), for what interprets words of the command line: an invalid_argument there is a wrong usage.
+template <class F>
+auto or_usage_error(F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::invalid_argument) throw UsageError(e.what());
+    throw;
+  }
+}
 
 // What the chosen command does once all options are parsed; returns the exit code.
 using Work = std::function<int(Output&)>;

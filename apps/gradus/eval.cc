@@ -23,17 +23,26 @@ void declare(CLI::App& command, EvalOptions& o) {
   command.add_option("RUN|MODEL", o.target, "run folder (its latest checkpoint), or model folder")->required();
   command.add_option("key=value", o.overrides, "settings over those of the run: chain.max_operators=10");
   command.add_option("--task", o.task, "for a model folder: the preset whose task it is asked [chain]");
-  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]");
+  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]")->check(CLI::PositiveNumber);
   command.add_flag("--json", o.json, "one JSON object per kind of sampling");
 }
 
 posttrain::TrainConfig config_of(const EvalOptions& o) {
-  const bool is_run = std::filesystem::exists(run::RunPaths{o.target}.config());
-  const std::string text = is_run ? run::write_config(posttrain::config_of_run(o.target))
-                                  : std::string(posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset.text);
+  posttrain::TrainConfig config;
+  if (std::filesystem::exists(run::RunPaths{o.target}.config())) {
+    if (!o.task.empty()) throw UsageError(fmt::format("eval: --task is for a model folder, but {} is a run", o.target));
+    config = posttrain::config_of_run(o.target);
+  } else {
+    const auto preset = or_usage_error([&] { return posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset; });
+    config = run::read_config<posttrain::TrainConfig>({{fmt::format("preset {}", preset.name), std::string(preset.text)}}, {});
+  }
   std::vector<std::string> overrides = o.overrides;
   if (o.episodes > 0) overrides.push_back(fmt::format("eval.problems={}", o.episodes));
-  return run::read_config<posttrain::TrainConfig>({{is_run ? o.target + "/config.toml" : "preset", text}}, overrides);
+  return or_usage_error([&] {
+    config = run::read_config({}, overrides, config);
+    config.check();
+    return config;
+  });
 }
 
 int eval(const EvalOptions& o, Output& out) {

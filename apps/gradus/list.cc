@@ -1,4 +1,5 @@
 // gradus list [algorithms|tasks|presets|dtypes] [--json]: what this binary knows.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/gradus/command.h"
@@ -40,24 +41,29 @@ std::vector<Entry> entries() {
   return out;
 }
 
+// "  k15   online policy ... (arXiv 2501.12599)", the description in a column of its own.
+std::string describe(const Entry& e, size_t name_width, size_t columns) {
+  const size_t indent = 2 + name_width + 2;
+  const std::string text = e.source.empty() ? e.description : fmt::format("{} ({})", e.description, e.source);
+  return fmt::format("  {:<{}}  {}", e.name, name_width, wrap_words(text, indent, indent, columns));
+}
+
 int list(const ListOptions& o, Output& out) {
+  std::vector<Entry> shown = entries();
+  std::erase_if(shown, [&](const Entry& e) { return !o.what.empty() && e.kind != o.what; });
+  size_t name_width = 0;
+  for (const Entry& e : shown) name_width = std::max(name_width, e.name.size());
+  const auto columns = static_cast<size_t>(std::min(out.columns(), 100));
   std::string kind;
-  std::vector<std::vector<std::string>> rows;
-  const auto flush = [&] {
-    if (!rows.empty()) out.text(format_table({{kind}, {""}, {""}}, rows) + (o.what.empty() ? "\n" : ""));
-    rows.clear();
-  };
-  for (const Entry& e : entries()) {
-    if (!o.what.empty() && e.kind != o.what) continue;
+  for (const Entry& e : shown) {
     if (o.json) {
       out.json_line({{"kind", e.kind}, {"name", e.name}, {"description", e.description}, {"source", e.source}});
       continue;
     }
-    if (e.kind != kind) flush();
+    if (e.kind != kind) out.text((kind.empty() ? "" : "\n") + e.kind + '\n');
     kind = e.kind;
-    rows.push_back({e.name, e.description, e.source});
+    out.text(describe(e, name_width, columns));
   }
-  flush();
   return kDone;
 }
 

@@ -126,6 +126,6 @@ int run_and_report(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   gradus::app::open_missing_standard_streams();
-  gradus::runtime::ignore_broken_pipe();
+  gradus::runtime::ignore_write_signals();
   return gradus::app::run_and_report(argc, argv);
 }

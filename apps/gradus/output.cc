@@ -1,6 +1,7 @@
 #include "apps/gradus/output.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,12 +47,36 @@ bool Output::terminal() const {
   return ::isatty(descriptor_) == 1;
 }
 
+int Output::columns() const {
+  winsize size = {};
+  return ::ioctl(descriptor_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 void print_error(std::string_view message) {
   std::string line = fmt::format("gradus: {}", message);
   std::replace_if(
       line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   line += '\n';
   write_all(STDERR_FILENO, line);  // there is nowhere left to tell of a failure here
+}
+
+std::string wrap_words(std::string_view text, std::size_t used, std::size_t indent, std::size_t columns) {
+  std::string out;
+  bool first = true;  // of its line
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (!first && used + 1 + word.size() > columns) {
+      out += '\n' + std::string(indent, ' ');
+      used = indent;
+      first = true;
+    }
+    if (!first) out += ' ', ++used;
+    out += word;
+    used += word.size();
+    first = false;
+  }
+  return out + '\n';
 }
 
 std::string format_table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {

@@ -27,6 +27,9 @@ class Output {
   // True on a terminal, where a line may rewrite itself.
   bool terminal() const;
 
+  // Characters in a line: of the terminal, or 80 where there is none.
+  int columns() const;
+
  private:
   int descriptor_;
 };
@@ -38,6 +41,10 @@ struct Column {
   std::string title;
   bool right = false;  // numbers stand right
 };
+
+// `text` broken between words into lines of at most `columns` characters, all but the first behind `indent` blanks; the
+// first has `used` characters before it already. Ends with a line end.
+std::string wrap_words(std::string_view text, size_t used, size_t indent, size_t columns);
 
 // A table for people: titles, then the rows, columns padded to the same width and two spaces apart.
 //   rows  each with one text per column

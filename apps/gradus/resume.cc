@@ -15,14 +15,14 @@ struct ResumeOptions {
 void declare(CLI::App& command, ResumeOptions& o) {
   command.add_option("RUN", o.run, "run folder")->required();
   command.add_flag("--json", o.json, "as in train");
-  command.add_flag("--quiet", o.quiet, "only the final table");
+  command.add_flag("--quiet", o.quiet, "as in train");
 }
 
 int resume(const ResumeOptions& o, Output& out) {
   runtime::install_interrupt_handlers();
-  TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
-  output.finish(posttrain::resume(o.run, {"gradus", "resume", o.run}, output.observer()));
-  return kDone;
+  return TrainOutput(out, {.json = o.json, .quiet = o.quiet}).run([&](const posttrain::TrainObserver& observer) {
+    return posttrain::resume(o.run, {"gradus", "resume", o.run}, observer);
+  });
 }
 
 }  // namespace

@@ -26,25 +26,24 @@ void declare(CLI::App& command, TrainOptions& o) {
   command.add_option("--out", o.out, "run folder [runs/WHAT-HOW-N]");
   command.add_option("--seed", o.seed, "key of all randomness, like seed=N");
   command.add_flag("--json", o.json, "one JSON object per step or iteration, and nothing else on stdout");
-  command.add_flag("--quiet", o.quiet, "only the final table");
+  command.add_flag("--quiet", o.quiet, "only the end: the table, or the last JSON object");
   command.add_flag("--keys", o.keys, "print every setting with its value, and stop");
 }
 
+// A mistake in a file is a failure, one in the words of the command line a wrong usage.
 posttrain::TrainConfig read(const TrainOptions& o) {
   run::ConfigText text;
-  std::vector<std::string> overrides;
+  std::vector<std::string> overrides = o.overrides;
+  if (!o.seed.empty()) overrides.push_back("seed=" + o.seed);
   if (o.what.ends_with(".toml")) {
     text = {o.what, read_file(o.what)};
   } else {
-    const auto [preset, algorithm] = posttrain::find_preset(o.what);
+    const auto [preset, algorithm] = or_usage_error([&] { return posttrain::find_preset(o.what); });
     text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
-    if (!algorithm.empty()) overrides.push_back("algorithm=" + algorithm);
+    if (!algorithm.empty()) overrides.insert(overrides.begin(), "algorithm=" + algorithm);
   }
-  overrides.insert(overrides.end(), o.overrides.begin(), o.overrides.end());
-  if (!o.seed.empty()) overrides.push_back("seed=" + o.seed);
-  auto config = run::read_config<posttrain::TrainConfig>({text}, overrides);
-  config.check();
-  return config;
+  const auto from_text = run::read_config<posttrain::TrainConfig>({text}, {});
+  return or_usage_error([&] { return run::read_config({}, overrides, from_text); });
 }
 
 // runs/chain-k15-1, or the next number that is free.
@@ -61,13 +60,16 @@ int train(const TrainOptions& o, Output& out) {
     out.text(run::describe_config(run::fields_of(config)));
     return kDone;
   }
+  or_usage_error([&] { config.check(); });
   std::vector<std::string> command_line = {"gradus", "train", o.what};
   command_line.insert(command_line.end(), o.overrides.begin(), o.overrides.end());
+  if (!o.out.empty()) command_line.insert(command_line.end(), {"--out", o.out});
+  if (!o.seed.empty()) command_line.insert(command_line.end(), {"--seed", o.seed});
   runtime::install_interrupt_handlers();
-  TrainOutput output(out, {.json = o.json, .quiet = o.quiet});
   const std::filesystem::path directory = o.out.empty() ? free_folder(config) : std::filesystem::path(o.out);
-  output.finish(posttrain::train(directory, config, command_line, output.observer()));
-  return kDone;
+  return TrainOutput(out, {.json = o.json, .quiet = o.quiet}).run([&](const posttrain::TrainObserver& observer) {
+    return posttrain::train(directory, config, command_line, observer);
+  });
 }
 
 }  // namespace

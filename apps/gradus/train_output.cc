@@ -1,8 +1,12 @@
 #include "apps/gradus/train_output.h"
 
+#include <errno.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/gradus/command.h"
+#include "gradus/core/error.h"
 #include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
@@ -12,9 +16,6 @@ namespace {
 using nlohmann::ordered_json;
 using posttrain::Evaluation;
 
-// Progress is counted in thousandths of a phase, since a warm-up counts tokens and RL iterations.
-constexpr int64_t kParts = 1000;
-
 double value(const posttrain::Metrics& metrics, std::string_view name) {
   for (const auto& [key, v] : metrics) {
     if (key == name) return v;
@@ -22,55 +23,143 @@ double value(const posttrain::Metrics& metrics, std::string_view name) {
   return std::nan("");
 }
 
-std::string percent(double x) { return std::isnan(x) ? "-" : fmt::format("{:.1f} %", 100 * x); }
+std::string percent(double x) {
+  return std::isnan(x) ? "-" : fmt::format("{:.1f} %", 100 * x);
+}
 
+// What matters most stands first: a narrow terminal cuts the end.
 std::string detail(const posttrain::Progress& p) {
-  if (p.phase == "sft") return fmt::format("step {}  loss {:.3f}  {} tokens/s", p.iteration, value(p.metrics, "loss"),
-                                           run::format_count(value(p.metrics, "tokens_per_s")));
-  std::string out = fmt::format("iteration {}  reward {:.3f}  answer {:.1f} tokens  mismatch {}  {} tokens/s", p.iteration,
-                                value(p.metrics, "reward_mean"), value(p.metrics, "response_tokens_mean"), value(p.metrics, "mismatch_max"),
-                                run::format_count(value(p.metrics, "tokens_per_s")));
-  if (!std::isnan(value(p.metrics, "held_out_accuracy"))) {
-    out += fmt::format("  held out {}", percent(value(p.metrics, "held_out_accuracy")));
+  if (p.phase == "sft") return fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
+  std::string out = fmt::format("reward {:.3f}  answer {:.1f} tokens  mismatch {}", value(p.metrics, "reward_mean"),
+                                value(p.metrics, "response_tokens_mean"), value(p.metrics, "mismatch_max"));
+  const double held_out = value(p.metrics, "held_out_accuracy");
+  if (!std::isnan(held_out)) out += fmt::format("  held out {}", percent(held_out));
+  return out + fmt::format("  {} tokens/s", run::format_count(value(p.metrics, "tokens_per_s")));
+}
+
+// For a shell, with '...' or, where there are control characters, $'...'.
+std::string shell_quoted(std::string_view text) {
+  const bool plain = text.find_first_of("\n\r\t'\\") == text.npos;
+  std::string out = plain ? "'" : "$'";
+  for (const char c : text) {
+    const char* escaped = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : c == '\'' ? "\\'" : nullptr;
+    if (escaped != nullptr && !plain) {
+      out += escaped;
+    } else {
+      if (c == '\\') out += '\\';
+      out += c;
+    }
   }
-  return out;
+  return out + "'";
+}
+
+// The lines of `text` without the blanks around it, each behind `indent`.
+std::string indented(std::string_view text, std::string_view indent) {
+  constexpr std::string_view kBlank = " \t\r\n";
+  const size_t first = text.find_first_not_of(kBlank);
+  std::string out(indent);
+  if (first == text.npos) return out + '\n';
+  for (const char c : text.substr(first, text.find_last_not_of(kBlank) - first + 1)) {
+    out += c;
+    if (c == '\n') out += indent;
+  }
+  return out + '\n';
+}
+
+// The problem with the verdict, and below it what the model wrote.
+std::string readable(const posttrain::Example& e) {
+  const std::string verdict = e.correct ? "right" : e.ended ? "wrong" : "cut";
+  std::string text = indented(e.prompt, "         ");
+  text.replace(2, verdict.size(), verdict);
+  return text + indented(e.answer, "    ");
 }
 
 }  // namespace
 
+int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain::TrainObserver&)>& work) {
+  try {
+    const posttrain::TrainSummary summary = work(observer());
+    if (!lost_) end_phase();
+    options_.json ? show_summary_json(summary) : show_summary(summary);
+    return kDone;
+  } catch (const Error& e) {
+    if (lost_ && e.code() == ErrorCode::interrupted) {
+      try {
+        std::rethrow_exception(lost_);
+      } catch (const OutputClosed&) {
+        return kInterrupted;
+      }
+    }
+    try {
+      if (!lost_) end_phase();  // so that the error begins a line
+    } catch (...) {             // the error is what counts
+    }
+    throw;
+  }
+}
+
 posttrain::TrainObserver TrainOutput::observer() {
+  const auto unless_lost = [this](const auto& show) {
+    if (lost_) return;
+    try {
+      show();
+    } catch (...) {
+      lost_ = std::current_exception();
+    }
+  };
   posttrain::TrainObserver observer;
-  observer.should_stop = [] { return runtime::interrupt_requested(); };
-  observer.on_note = [this](const std::string& line) {
-    if (options_.json) {
-      out_.json_line({{"event", "note"}, {"text", line}});
-    } else if (!options_.quiet) {
-      end_phase();
-      out_.text(line + "\n");
-    }
-  };
-  observer.on_step = [this](const posttrain::Progress& p) {
-    if (options_.json) {
-      show_json(p);
-    } else if (!options_.quiet) {
-      show(p);
-    }
-  };
-  observer.on_evaluation = [this](std::string_view when, const posttrain::EvaluationPair& e) {
-    if (options_.json) {
-      out_.json_line({{"event", "evaluation"},
-                      {"when", when},
-                      {"sampled_accuracy", e.sampled.accuracy},
-                      {"greedy_accuracy", e.greedy.accuracy},
-                      {"response_tokens_mean", e.sampled.response_tokens_mean},
-                      {"long_share", e.sampled.long_share}});
-    } else if (!options_.quiet) {
-      end_phase();
-      out_.text(fmt::format("{:<7} sampled {}  greedy {}  answer {:.1f} tokens\n", when, percent(e.sampled.accuracy), percent(e.greedy.accuracy),
-                            e.sampled.response_tokens_mean));
-    }
+  observer.should_stop = [this] { return lost_ || runtime::interrupt_requested(); };
+  if (options_.quiet) return observer;
+  observer.on_note = [=, this](const std::string& line) { unless_lost([&] { show_note(line); }); };
+  observer.on_step = [=, this](const posttrain::Progress& p) { unless_lost([&] { show_step(p); }); };
+  observer.on_evaluation = [=, this](std::string_view when, const posttrain::EvaluationPair& pair) {
+    unless_lost([&] { show_evaluation(when, pair); });
   };
   return observer;
+}
+
+void TrainOutput::show_note(const std::string& line) {
+  if (options_.json) return out_.json_line({{"event", "note"}, {"text", line}});
+  end_phase();
+  out_.text(line + "\n");
+}
+
+void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {
+  if (options_.json) {
+    return out_.json_line({{"event", "evaluation"},
+                           {"when", when},
+                           {"sampled_accuracy", pair.sampled.accuracy},
+                           {"greedy_accuracy", pair.greedy.accuracy},
+                           {"response_tokens_mean", pair.sampled.response_tokens_mean},
+                           {"long_share", pair.sampled.long_share}});
+  }
+  end_phase();
+  out_.text(fmt::format("{}  sampled {}  greedy {}  answer {:.1f} tokens\n", when, percent(pair.sampled.accuracy),
+                        percent(pair.greedy.accuracy), pair.sampled.response_tokens_mean));
+}
+
+void TrainOutput::show_step(const posttrain::Progress& p) {
+  if (options_.json) {
+    ordered_json line = {{"phase", p.phase}, {"iteration", p.iteration}};
+    for (const auto& [name, v] : p.metrics) line[name] = v;
+    return out_.json_line(line);
+  }
+  if (phase_ != p.phase) {
+    end_phase();
+    phase_ = p.phase;
+    line_ = std::make_unique<run::Progress>(
+        run::ProgressOptions{.label = phase_,
+                             .unit = phase_ == "sft" ? "tokens" : "",
+                             .total = p.total,
+                             .first = p.done,
+                             .terminal = out_.terminal(),
+                             .columns = out_.columns(),
+                             .interval_s = 0,
+                             .sink = [this](std::string_view text) { out_.text(text); },
+                             .now_s = {}});
+  }
+  last_detail_ = detail(p);
+  line_->update(p.done, last_detail_);
 }
 
 void TrainOutput::end_phase() {
@@ -79,53 +168,29 @@ void TrainOutput::end_phase() {
   phase_.clear();
 }
 
-void TrainOutput::show(const posttrain::Progress& p) {
-  const auto done = static_cast<int64_t>(p.fraction * kParts);
-  if (phase_ != p.phase) {
-    end_phase();
-    phase_ = p.phase;
-    line_ = std::make_unique<run::Progress>(run::ProgressOptions{.label = phase_,
-                                                                 .unit = "",
-                                                                 .total = kParts,
-                                                                 .first = done,
-                                                                 .terminal = out_.terminal(),
-                                                                 .columns = 120,
-                                                                 .sink = [this](std::string_view text) { out_.text(text); },
-                                                                 .now_s = {}});
-  }
-  last_detail_ = detail(p);
-  line_->update(done, last_detail_);
+void TrainOutput::show_summary_json(const posttrain::TrainSummary& s) {
+  const Evaluation &b = s.state.before->sampled, &a = s.state.after->sampled;
+  out_.json_line({{"event", "done"},
+                  {"sampled_accuracy_before", b.accuracy},
+                  {"sampled_accuracy_after", a.accuracy},
+                  {"greedy_accuracy_before", s.state.before->greedy.accuracy},
+                  {"greedy_accuracy_after", s.state.after->greedy.accuracy},
+                  {"response_tokens_mean_before", b.response_tokens_mean},
+                  {"response_tokens_mean_after", a.response_tokens_mean},
+                  {"long_share_before", b.long_share},
+                  {"long_share_after", a.long_share},
+                  {"long_accuracy_before", b.long_accuracy},
+                  {"long_accuracy_after", a.long_accuracy},
+                  {"short_accuracy_before", b.short_accuracy},
+                  {"short_accuracy_after", a.short_accuracy},
+                  {"mismatch_max", s.state.mismatch_max},
+                  {"elapsed_s", s.state.elapsed_s},
+                  {"run", s.directory.string()}});
 }
 
-void TrainOutput::show_json(const posttrain::Progress& p) {
-  ordered_json line = {{"phase", p.phase}, {"iteration", p.iteration}};
-  for (const auto& [name, v] : p.metrics) line[name] = v;
-  out_.json_line(line);
-}
-
-void TrainOutput::finish(const posttrain::TrainSummary& s) {
+void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
   const Evaluation &b = s.state.before->sampled, &a = s.state.after->sampled;
   const Evaluation &bg = s.state.before->greedy, &ag = s.state.after->greedy;
-  if (options_.json) {
-    out_.json_line({{"event", "done"},
-                    {"sampled_accuracy_before", b.accuracy},
-                    {"sampled_accuracy_after", a.accuracy},
-                    {"greedy_accuracy_before", bg.accuracy},
-                    {"greedy_accuracy_after", ag.accuracy},
-                    {"response_tokens_mean_before", b.response_tokens_mean},
-                    {"response_tokens_mean_after", a.response_tokens_mean},
-                    {"long_share_before", b.long_share},
-                    {"long_share_after", a.long_share},
-                    {"long_accuracy_before", b.long_accuracy},
-                    {"long_accuracy_after", a.long_accuracy},
-                    {"short_accuracy_before", b.short_accuracy},
-                    {"short_accuracy_after", a.short_accuracy},
-                    {"mismatch_max", s.state.mismatch_max},
-                    {"elapsed_s", s.state.elapsed_s},
-                    {"run", s.directory.string()}});
-    return;
-  }
-  end_phase();
   std::vector<std::vector<std::string>> rows = {
       {"accuracy, sampled", percent(b.accuracy), percent(a.accuracy)},
       {"accuracy, greedy", percent(bg.accuracy), percent(ag.accuracy)},
@@ -136,14 +201,22 @@ void TrainOutput::finish(const posttrain::TrainSummary& s) {
     rows.push_back({"accuracy of short ones", percent(b.short_accuracy), percent(a.short_accuracy)});
   }
   const std::string what = fmt::format("{} held-out problems", a.answers);
-  out_.text("\n" + format_table({{what}, {"before", true}, {"after", true}}, rows));
-  out_.text(fmt::format("\nmismatch_max {}: the largest difference between the sampler's log-probabilities and the trainer's\n\n",
-                        s.state.mismatch_max));
-  for (const std::string& example : s.examples) out_.text("  " + example + "\n");
-  const std::string run = s.directory.string();
-  out_.text(fmt::format("\n{} in {}. Next:\n", run, run::format_duration(s.state.elapsed_s)));
-  if (s.config.task == "chain") out_.text(fmt::format("  gradus generate {} --prompt '5*3+2-4#'\n", run));
-  out_.text(fmt::format("  gradus eval {}\n  gradus train jsonl/k15 data=problems.jsonl      your own data: docs/data.md\n", run));
+  std::string text = '\n' + format_table({{what}, {"before", true}, {"after", true}}, rows);
+  text += fmt::format("\nmismatch_max {}: the sampler's log-probabilities against the trainer's\n", s.state.mismatch_max);
+
+  text += "\nGreedy answers to held-out problems:\n";
+  for (const posttrain::Example& example : s.examples) text += readable(example);
+
+  const std::string run = s.directory.string(), program = program_invocation_name;
+  text += fmt::format("\nThe run is in {} and took {}.", run, run::format_duration(s.state.elapsed_s));
+  if (!s.pictures.empty()) text += fmt::format(" A picture of it: {}", s.pictures.front().string());
+  text += "\nNext:\n";
+  if (!s.examples.empty()) {
+    text += fmt::format("  {} generate {} --prompt {}\n", program, run, shell_quoted(s.examples.front().prompt));
+  }
+  text += fmt::format("  {} eval {}\n", program, run);
+  text += fmt::format("  {} train jsonl/k15 data=problems.jsonl    (your own data: docs/data.md)\n", program);
+  out_.text(text);
 }
 
 }  // namespace gradus::app

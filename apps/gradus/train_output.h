@@ -1,6 +1,8 @@
 // What a training run shows: live progress, the table before and after, or JSON lines. Shared by `train` and `resume`.
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <memory>
 
 #include "apps/gradus/output.h"
@@ -11,28 +13,34 @@ namespace gradus::app {
 
 struct TrainOutputOptions {
   bool json = false;
-  bool quiet = false;  // nothing but the final table
+  bool quiet = false;  // nothing but the end: the table, or the JSON object of event "done"
 };
 
 class TrainOutput {
  public:
   TrainOutput(Output& out, const TrainOutputOptions& options) : out_(out), options_(options) {}
 
-  posttrain::TrainObserver observer();
-
-  // The end of a run: the table, readable rollouts, where everything lies, what to try next; or the JSON object of event "done".
-  void finish(const posttrain::TrainSummary& summary);
+  // Runs `work` with an observer that shows what happens, then shows its summary; returns the exit code. Ctrl-C is asked
+  // for an end (the handlers must be installed). So is an output that can no longer be written: the run saves a
+  // checkpoint and leaves, quietly with kInterrupted when nobody reads any more, else with the output's error.
+  int run(const std::function<posttrain::TrainSummary(const posttrain::TrainObserver&)>& work);
 
  private:
-  void show(const posttrain::Progress& progress);
-  void show_json(const posttrain::Progress& progress);
+  posttrain::TrainObserver observer();
+  void show_note(const std::string& line);
+  void show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair);
+  void show_step(const posttrain::Progress& progress);
   void end_phase();
+
+  // The end of a run: the table, readable rollouts, where everything lies, what to try next.
+  void show_summary(const posttrain::TrainSummary& summary);
+  void show_summary_json(const posttrain::TrainSummary& summary);
 
   Output& out_;
   TrainOutputOptions options_;
+  std::exception_ptr lost_;  // why nothing can be written any more
   std::string phase_;
   std::unique_ptr<run::Progress> line_;
-  double first_fraction_ = 0;
   std::string last_detail_;
 };
 

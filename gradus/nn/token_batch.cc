@@ -7,6 +7,7 @@ namespace gradus::nn {
 void TokenBatch::clear() {
   ids.clear();
   positions.clear();
+  angles.clear();
   row_offsets.assign(1, 0);
   block_table.clear();
   max_blocks = 0;

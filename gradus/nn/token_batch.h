@@ -12,7 +12,8 @@ namespace gradus::nn {
 // Rows are tokens; sequence s owns rows [row_offsets[s], row_offsets[s + 1]). Vectors keep their capacity over clear().
 struct TokenBatch {
   std::vector<int32_t> ids;          // [rows]
-  std::vector<int32_t> positions;    // [rows] position in the sequence: rotary angle and key slot
+  std::vector<int32_t> positions;    // [rows] position in the sequence: the key's slot and, unless `angles` says otherwise, the rotary angle
+  std::vector<int32_t> angles;       // [rows] or empty: positions for the rotary angles, in training that stretches them
   std::vector<int32_t> row_offsets = {0};
   std::vector<int32_t> block_table;  // [n_sequences, max_blocks]
   int64_t max_blocks = 0;
@@ -25,6 +26,7 @@ struct TokenBatch {
   void clear();
   // Appends tokens at positions first, first + 1, ...; block_table stays the caller's to fill.
   void append(std::span<const int32_t> tokens, int32_t first_position = 0);
+  std::span<const int32_t> rotary_positions() const { return angles.empty() ? positions : angles; }
   // For whole sequences: gives each its own consecutive pages.
   void number_pages();
 };

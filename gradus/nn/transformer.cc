@@ -96,8 +96,8 @@ KeyValueCache Transformer::make_cache(int64_t n_pages) const {
 
 Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::KeyValuePages* pages) {
   const Var h = rms_norm(x, *w.input_norm, config_.norm_eps);
-  const Var q = rope(linear(h, *w.q, w.q_bias), batch.positions, config_.heads, rope_);
-  const Var k = rope(linear(h, *w.k, w.k_bias), batch.positions, config_.kv_heads, rope_);
+  const Var q = rope(linear(h, *w.q, w.q_bias), batch.rotary_positions(), config_.heads, rope_);
+  const Var k = rope(linear(h, *w.k, w.k_bias), batch.rotary_positions(), config_.kv_heads, rope_);
   const Var v = linear(h, *w.v, w.v_bias);
   x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages), *w.o));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);

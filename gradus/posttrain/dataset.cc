@@ -109,6 +109,7 @@ Problem to_problem(const Json& row, std::string_view line, const Dataset& data, 
   Problem p;
   p.difficulty = 1;
   p.row = std::string(line);
+  p.place = fmt::format("{}:{}", place.path.string(), place.line);
   p.text = text_of(row, data.prompt_column, false, place).value_or("");
   if (trim(p.text).empty()) place.corrupt("`{}` is missing or empty; every row needs a prompt", data.prompt_column);
   p.answer = text_of(row, data.answer_column, true, place).value_or("");

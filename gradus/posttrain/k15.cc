@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "gradus/optim/schedule.h"
-#include "gradus/posttrain/likelihood.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
 
@@ -24,11 +23,11 @@ double log_ratio(std::span<const float> now, std::span<const float> recorded) {
   return delta;
 }
 
-double largest_difference(std::span<const float> a, std::span<const float> b) {
-  double largest = 0;
+// The largest |a_t - b_t|, or `largest` if that is larger; a NaN wins.
+double largest_difference(std::span<const float> a, std::span<const float> b, double largest) {
   for (size_t t = 0; t < a.size(); ++t) {
     const double d = std::abs(static_cast<double>(a[t]) - static_cast<double>(b[t]));
-    largest = d <= largest ? largest : d;  // a NaN wins
+    largest = d <= largest || std::isnan(largest) ? largest : d;
   }
   return largest;
 }
@@ -66,7 +65,9 @@ K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t s
       config_(config),
       seed_(seed),
       curriculum_(sampling_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {}) {
+      optimiser_(model.transformer().parameters(), {}),
+      likelihood_(model.transformer(), config.temperature, config.max_rows),
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -114,8 +115,6 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
 
   // 4. A new problem: the optimiser starts anew; pi_i is what was recorded.
   optimiser_.reset();
-  PackedLikelihood likelihood(model_.transformer(), config_.temperature, config_.max_rows);
-  run::TrainStep train_step(optimiser_, {.clip_norm = config_.clip_norm});
   double mismatch = 0, grad_norm = 0, delta_sum = 0;
   int64_t tokens = 0;
   std::vector<TrainSequence> sequences;
@@ -127,7 +126,7 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
     for (const Rollout& r : batch) sequences.push_back(r.sequence());
     const auto weigh = [&](size_t j, std::span<const float> log_probs) {
       const Rollout& y = batch[j];
-      if (b == 0) mismatch = std::max(mismatch, largest_difference(log_probs, y.log_probs));
+      if (b == 0) mismatch = largest_difference(log_probs, y.log_probs, mismatch);
       const double delta = log_ratio(log_probs, y.log_probs);  // 2.
       delta_sum += delta;
       tokens += static_cast<int64_t>(y.tokens.size());
@@ -138,7 +137,7 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
     const double rate = config_.learning_rate * optim::warmup_cosine(state_.iteration, 0, config_.iterations, config_.last_rate) *
                         optim::warmup_constant(b, config_.inner_warmup);
     const run::TrainStepResult result =
-        train_step.run(state_.iteration, rate, [&](int64_t, const auto& backward) { likelihood.run(sequences, weigh, backward); });  // 3.
+        train_step_.run(state_.iteration, rate, [&](int64_t, const auto& backward) { likelihood_.run(sequences, std::cref(weigh), backward); });  // 3.
     grad_norm = std::max(grad_norm, result.grad_norm);
   }
   ++state_.iteration;

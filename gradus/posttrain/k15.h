@@ -16,6 +16,8 @@
 #include "gradus/optim/adamw.h"
 #include "gradus/posttrain/curriculum.h"
 #include "gradus/posttrain/learner.h"
+#include "gradus/posttrain/likelihood.h"
+#include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
 
@@ -91,6 +93,8 @@ class K15 {
   uint64_t seed_;
   Curriculum curriculum_;
   optim::AdamW optimiser_;
+  PackedLikelihood likelihood_;
+  run::TrainStep train_step_;
   RolloutBatch rollouts_;
   K15State state_;
 };

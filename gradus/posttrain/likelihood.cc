@@ -14,16 +14,19 @@ size_t PackedLikelihood::pack(std::span<const TrainSequence> sequences, size_t b
     if (end > begin && batch_.rows() + inputs > max_rows_) break;
     const auto first_row = static_cast<int32_t>(batch_.rows());
     batch_.append(s.tokens.first(static_cast<size_t>(inputs)));
+    if (!s.angles.empty()) batch_.angles.insert(batch_.angles.end(), s.angles.begin(), s.angles.begin() + inputs);
     for (int64_t t = s.prompt_tokens; t <= inputs; ++t) {
       rows_.push_back(first_row + static_cast<int32_t>(t) - 1);
       targets_.push_back(s.tokens[static_cast<size_t>(t)]);
     }
   }
+  GRADUS_CHECK(batch_.angles.empty() || batch_.angles.size() == batch_.ids.size());
   batch_.number_pages();
   return end;
 }
 
 void PackedLikelihood::run(std::span<const TrainSequence> sequences, const Weigh& weigh, const Backward& backward) {
+  tape_.reset();  // a call before may have thrown
   for (size_t begin = 0, end = 0; begin < sequences.size(); begin = end) {
     end = pack(sequences, begin);
     const nn::Var hidden = model_.hidden(tape_, batch_);
@@ -42,6 +45,7 @@ void PackedLikelihood::run(std::span<const TrainSequence> sequences, const Weigh
 
 void PackedLikelihood::evaluate(std::span<const TrainSequence> sequences,
                                 const std::function<void(size_t, std::span<const float>)>& visit) {
+  inference_.reset();
   for (size_t begin = 0, end = 0; begin < sequences.size(); begin = end) {
     end = pack(sequences, begin);
     const nn::Var hidden = model_.hidden(inference_, batch_);

@@ -12,8 +12,9 @@
 namespace gradus::posttrain {
 
 struct TrainSequence {
-  std::span<const int32_t> tokens;  // prompt and response; must outlive the call
+  std::span<const int32_t> tokens{};  // prompt and response; must outlive the call
   int64_t prompt_tokens = 0;        // >= 1; the response is tokens[prompt_tokens ..)
+  std::span<const int32_t> angles{};  // positions for the rotary angles, one per token; empty = 0, 1, 2, ... (all or none of a batch)
 
   int64_t response_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
 };

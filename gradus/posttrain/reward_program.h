@@ -62,6 +62,7 @@ class ProgramJudgedTask final : public Task {
   Problem make_for_warm_up(Rng& rng, int difficulty) const override { return task_->make_for_warm_up(rng, difficulty); }
   std::string prompt(const Problem& p) const override { return task_->prompt(p); }
   std::string name() const override { return task_->name(); }
+  std::string about() const override { return task_->about(); }
   std::pair<int, int> difficulties() const override { return task_->difficulties(); }
   std::string demonstration(const Problem& p, Rng& rng) const override { return task_->demonstration(p, rng); }
   bool has_demonstrations() const override { return task_->has_demonstrations(); }

@@ -82,7 +82,7 @@ double mismatch_max(lm::Model& model, std::span<const Rollout> rollouts, double 
   PackedLikelihood(model.transformer(), temperature, max_rows).evaluate(sequences, [&](size_t i, std::span<const float> log_probs) {
     for (size_t t = 0; t < log_probs.size(); ++t) {
       const double difference = std::abs(static_cast<double>(log_probs[t]) - static_cast<double>(rollouts[i].log_probs[t]));
-      largest = difference <= largest ? largest : difference;  // a NaN wins
+      largest = difference <= largest || std::isnan(largest) ? largest : difference;  // a NaN wins
     }
   });
   return largest;

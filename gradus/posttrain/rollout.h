@@ -23,7 +23,7 @@ struct Rollout {
   Reward reward;
 
   int64_t response_tokens() const { return static_cast<int64_t>(log_probs.size()); }
-  TrainSequence sequence() const { return {tokens, prompt_tokens}; }
+  TrainSequence sequence() const { return {.tokens = tokens, .prompt_tokens = prompt_tokens}; }
 };
 
 struct RolloutBatch {

@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "gradus/optim/schedule.h"
-#include "gradus/posttrain/likelihood.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
 
@@ -19,6 +17,18 @@ CurriculumConfig warm_up_curriculum(std::pair<int, int> difficulties, const SftC
           .widened_at = c.widened_at};
 }
 
+// Randomised positions (Ruoss et al. 2023, "Randomized positional encodings boost length generalization", section 3): n of the
+// positions [0, span), ascending, span uniform in [n, stretch * n]. Every second sequence keeps 0, 1, 2, ..., as sampling has it.
+std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
+  std::vector<int32_t> positions;
+  const auto widest = static_cast<int64_t>(stretch * static_cast<double>(n));
+  const int64_t span = rng.below(2) == 0 ? n : n + rng.below(widest - n + 1);
+  for (int64_t p = 0; p < span; ++p) {  // selection sampling: keep p with probability (still needed) / (still left)
+    if (rng.below(span - p) < n - static_cast<int64_t>(positions.size())) positions.push_back(static_cast<int32_t>(p));
+  }
+  return positions;
+}
+
 }  // namespace
 
 void SftConfig::check(std::pair<int, int> difficulties) const {
@@ -31,6 +41,7 @@ void SftConfig::check(std::pair<int, int> difficulties) const {
     require(d >= 0 && d <= kMaxDifficulty, "sft: the difficulty {} is out of range; choose one from {} to {}, or 0", d,
             difficulties.first, difficulties.second);
   }
+  require(stretch >= 1 && stretch <= 16, "sft: stretch is {}, but must be from 1 (off) to 16", stretch);
   Curriculum{warm_up_curriculum(difficulties, *this)};
 }
 
@@ -40,7 +51,9 @@ Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t s
       config_(config),
       seed_(seed),
       curriculum_(warm_up_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}) {
+      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}),
+      likelihood_(model.transformer(), 1.0, config.max_rows),
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -52,6 +65,7 @@ double Sft::fraction() const {
 Metrics Sft::step() {
   const lm::Tokenizer& tokenizer = model_.tokenizer();
   std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<int32_t>> positions;
   std::vector<TrainSequence> sequences;
   int64_t n_tokens = 0, n_targets = 0;
   for (int64_t i = 0; i < config_.sequences; ++i) {
@@ -64,19 +78,21 @@ Metrics Sft::step() {
     sequence.push_back(tokenizer.eos_id());
     n_tokens += static_cast<int64_t>(sequence.size());
     n_targets += static_cast<int64_t>(sequence.size()) - prompt_tokens;
+    if (config_.stretch > 1.0) positions.push_back(draw_positions(static_cast<int64_t>(sequence.size()), config_.stretch, rng));
     tokens.push_back(std::move(sequence));
-    sequences.push_back({{}, prompt_tokens});
+    sequences.push_back({.prompt_tokens = prompt_tokens});
   }
-  for (size_t i = 0; i < tokens.size(); ++i) sequences[i].tokens = tokens[i];
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    sequences[i].tokens = tokens[i];
+    if (!positions.empty()) sequences[i].angles = positions[i];
+  }
 
   const auto total = static_cast<int64_t>(config_.tokens);
   const double rate = config_.learning_rate *
                       optim::warmup_cosine(state_.tokens, static_cast<int64_t>(config_.warmup * static_cast<double>(total)), total, 0.1);
-  PackedLikelihood likelihood(model_.transformer(), 1.0, config_.max_rows);
-  run::TrainStep train_step(optimiser_, {.clip_norm = config_.clip_norm});
   const double weight = 1.0 / static_cast<double>(n_targets);
-  const run::TrainStepResult result = train_step.run(state_.step, rate, [&](int64_t, const auto& backward) {
-    likelihood.run(sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
+  const run::TrainStepResult result = train_step_.run(state_.step, rate, [&](int64_t, const auto& backward) {
+    likelihood_.run(sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
   });
   ++state_.step;
   state_.tokens += n_tokens;

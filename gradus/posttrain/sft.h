@@ -8,6 +8,8 @@
 #include "gradus/optim/adamw.h"
 #include "gradus/posttrain/curriculum.h"
 #include "gradus/posttrain/learner.h"
+#include "gradus/posttrain/likelihood.h"
+#include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
 
@@ -22,6 +24,7 @@ struct SftConfig {
   int64_t min_difficulty = 0;      // easier problems than the task's own may help a start; 0 = the task's least
   int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
   double widened_at = 0.5;         // share of the budget at which all difficulties are in use
+  double stretch = 1.0;            // sequences of n tokens get random ascending positions below n times up to this; 1 = off
   int64_t max_difficulty = 0;      // none beyond this in the warm-up; 0 = the task's greatest
 
   template <class F>
@@ -36,6 +39,7 @@ struct SftConfig {
     f("min_difficulty", min_difficulty, "least difficulty of the warm-up; 0 = the task's; easier ones help a start");
     f("first_max_difficulty", first_max_difficulty, "start with difficulties up to this and widen; 0 = all at once");
     f("widened_at", widened_at, "share of the budget at which all difficulties are in use");
+    f("stretch", stretch, "random positions spread over up to this times the length, for half of the sequences; 1 = off");
     f("max_difficulty", max_difficulty, "none beyond this in the warm-up; 0 = the task's greatest");
   }
 
@@ -69,6 +73,8 @@ class Sft {
   uint64_t seed_;
   Curriculum curriculum_;
   optim::AdamW optimiser_;
+  PackedLikelihood likelihood_;
+  run::TrainStep train_step_;
   SftState state_;
 };
 

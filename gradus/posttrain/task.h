@@ -21,7 +21,8 @@ struct Problem {
   std::string answer;         // the reference answer
   std::string demonstration;  // a worked response to imitate in the warm-up; "" when there is none
   int difficulty = 0;
-  std::string row;  // the user's own row as JSON, for reward programs; "" when there is none
+  std::string row;      // the user's own row as JSON, for reward programs; "" when there is none
+  std::string place{};  // where it stands, for errors: "data.jsonl:3"; "" when it was made up
 
   // FNV-1a 64 of `text`, mixed by the finaliser of SplitMix64. Part of the format of a run: it never changes.
   uint64_t hash() const;
@@ -58,6 +59,9 @@ class Task {
   virtual Reward judge(const Problem& p, std::string_view answer) const = 0;
 
   virtual std::string name() const { return "task"; }
+
+  // One line for the user on what the problems were read from; "" when there is nothing to say.
+  virtual std::string about() const { return ""; }
 
   // Least and greatest difficulty, both included; 1 <= first <= second.
   virtual std::pair<int, int> difficulties() const { return {1, 1}; }

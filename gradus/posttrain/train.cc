@@ -4,6 +4,7 @@
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
 #include "gradus/kernels/versions.h"
+#include "gradus/posttrain/curves.h"
 #include "gradus/run/config.h"
 
 namespace gradus::posttrain {
@@ -31,26 +32,49 @@ lm::Model make_model(const TrainConfig& config, const Task& task) {
                            static_cast<uint64_t>(config.seed));
 }
 
-// A model that was trained on other texts may lack characters, and a long problem may not fit: say so before hours are spent.
-void check_fits(const lm::Model& model, const Task& task, const TrainConfig& config) {
-  const auto [least, greatest] = task.difficulties();
-  std::vector<Problem> problems = task.all_problems();
-  for (int d = least; problems.empty() && d <= greatest; ++d) {
-    Rng rng(static_cast<uint64_t>(config.seed), Purpose::held_out, static_cast<uint64_t>(d));
-    problems.push_back(task.make(rng, d));
-  }
-  for (const Problem& p : problems) {
-    const auto tokens = static_cast<int64_t>(model.tokenizer().encode(task.prompt(p)).size());
-    require(tokens + config.k15.max_tokens <= model.config().max_positions,
-            "the prompt '{:.40}' has {} tokens and an answer up to {}, but the model has {} positions; raise architecture.max_positions or "
-            "lower k15.max_tokens",
-            p.text, tokens, config.k15.max_tokens, model.config().max_positions);
-  }
-}
-
 // The warm-up is for a new model; one that is given was trained before, unless fine-tuning it is the whole wish.
 bool wants_warm_up(const TrainConfig& config, const Task& task) {
   return config.sft.tokens > 0 && task.has_demonstrations() && (config.model.empty() || !config.reinforces());
+}
+
+// Those of a list, or one of each difficulty of a task that makes them up, with a response to imitate if there is one.
+std::vector<Problem> problems_to_check(const Task& task, const TrainConfig& config) {
+  std::vector<Problem> problems = task.all_problems();
+  if (!problems.empty()) return problems;
+  for (int d = task.difficulties().first; d <= task.difficulties().second; ++d) {
+    Rng rng(static_cast<uint64_t>(config.seed), Purpose::held_out, static_cast<uint64_t>(d));
+    problems.push_back(task.make(rng, d));
+    problems.back().demonstration = task.demonstration(problems.back(), rng);
+  }
+  return problems;
+}
+
+// The tokens of `text`, a part of `p`. A model that was trained on other texts may lack characters.
+int64_t count_tokens(const lm::Model& model, const Problem& p, std::string_view part, std::string_view text) {
+  try {
+    return static_cast<int64_t>(model.tokenizer().encode(text).size());
+  } catch (const Error& e) {
+    fail(e.code(), "{}{}: {}; take data that the model was trained to read, or another model", p.place.empty() ? "" : p.place + ": ",
+         part, e.what());
+  }
+}
+
+// What a model cannot read, or has no room for, is said before hours are spent.
+void check_fits(const lm::Model& model, const Task& task, const TrainConfig& config) {
+  const int64_t room = model.config().max_positions;
+  const std::string_view remedy = config.model.empty() ? "raise architecture.max_positions or " : "";
+  for (const Problem& p : problems_to_check(task, config)) {
+    const std::string place = p.place.empty() ? "" : p.place + ": ";
+    const int64_t prompt = count_tokens(model, p, "prompt", task.prompt(p));
+    require(prompt + config.k15.max_tokens <= room,
+            "{}a prompt of {} tokens and an answer of up to {} (k15.max_tokens) do not fit the model's {} positions; {}lower k15.max_tokens",
+            place, prompt, config.k15.max_tokens, room, remedy);
+    if (config.reward.empty()) count_tokens(model, p, "answer", p.answer);  // one that could never be given
+    if (p.demonstration.empty() || !wants_warm_up(config, task)) continue;
+    const int64_t response = count_tokens(model, p, "response", p.demonstration);
+    require(prompt + response + 1 <= room, "{}a prompt of {} tokens and a response of {} do not fit the model's {} positions; {}shorten it",
+            place, prompt, response, room, remedy);
+  }
 }
 
 TrainingOptions training_options(const TrainConfig& c) {
@@ -59,16 +83,15 @@ TrainingOptions training_options(const TrainConfig& c) {
 
 Hooks hooks_of(const TrainObserver& observer) { return {.on_step = observer.on_step, .should_stop = observer.should_stop}; }
 
-std::vector<std::string> make_examples(lm::Model& model, const Task& task, const TrainConfig& config) {
+std::vector<Example> make_examples(lm::Model& model, const Task& task, const TrainConfig& config) {
   const auto [least, greatest] = task.difficulties();
   const auto problems = held_out_set(task, {.n = kExamples, .least_difficulty = least, .greatest_difficulty = greatest});
   const RolloutBatch batch = make_rollouts(
       model, task, problems,
       {.samples = 1, .sampler = {.max_tokens = config.k15.max_tokens, .temperature = 0, .seed = static_cast<uint64_t>(config.seed)}});
-  std::vector<std::string> out;
+  std::vector<Example> out;
   for (const Rollout& r : batch.rollouts) {
-    out.push_back(fmt::format("{} {}{}   {}", r.reward.correct ? "right" : "wrong", task.prompt(batch.problems[r.problem]), r.answer,
-                              r.ended ? "" : "(cut)"));
+    out.push_back({task.prompt(batch.problems[r.problem]), r.answer, r.reward.correct, r.ended});
   }
   return out;
 }
@@ -107,7 +130,11 @@ TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const Train
     training.checkpoint(state.after->sampled.accuracy);
   }
   evaluated("after", state.after);
-  return {.config = config, .state = state, .directory = run.paths().directory, .examples = make_examples(model, task, config)};
+  return {.config = config,
+          .state = state,
+          .directory = run.paths().directory,
+          .examples = make_examples(model, task, config),
+          .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
 }  // namespace
@@ -117,6 +144,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
   use_threads(config);
   const std::shared_ptr<const Task> task = make_task(config);
   check_can_start(*task, !config.model.empty());
+  require(config.reinforces() || task->has_demonstrations(), "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
   lm::Model model = make_model(config, *task);
   check_fits(model, *task, config);
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
@@ -127,6 +155,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} threads, {}", directory.string(), config.task, config.algorithm,
                                  model.config().n_parameters(), pool().size(), kernels::name(kernels::active_isa())));
+    if (const std::string about = task->about(); !about.empty()) observer.on_note(about);
   }
   Training training(run, model, *task, training_options(config), hooks_of(observer));
   training.checkpoint();  // from here on there is something to resume from
@@ -136,6 +165,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line, const TrainObserver& observer) {
   run::ResumedRun resumed = run::Run::open(directory);
   const TrainConfig config = config_of_run(directory);
+  config.check();
   use_threads(config);
   if (observer.on_note) {
     for (const std::string& difference : run::differences(resumed.run.record(), make_record(std::move(command_line)))) {
@@ -150,7 +180,7 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   model.set_weights({.tensors = weights->second, .metadata = {}}, origin);
   Training training(resumed.run, model, *task, training_options(config), hooks_of(observer),
                     parse_train_state(resumed.checkpoint.state, origin));
-  training.restore_moments(resumed.checkpoint);
+  training.restore(resumed.checkpoint);
   if (observer.on_note) observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
   return work(resumed.run, model, *task, config, observer, training);
 }

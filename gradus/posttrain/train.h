@@ -19,11 +19,19 @@ struct TrainObserver {
   std::function<bool()> should_stop;
 };
 
+// What the trained model answers to a held-out problem, greedily.
+struct Example {
+  std::string prompt, answer;
+  bool correct = false;
+  bool ended = true;  // false: cut at k15.max_tokens
+};
+
 struct TrainSummary {
   TrainConfig config;
   TrainState state;
   std::filesystem::path directory;
-  std::vector<std::string> examples;  // readable rollouts of the trained model on held-out problems
+  std::vector<Example> examples;
+  std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 
 // A new run in `directory`. `command_line` is kept in the record. Throws what the parts throw.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <tuple>
 
 #include "gradus/core/error.h"
 #include "gradus/core/edit_distance.h"
@@ -19,6 +21,24 @@ void check_known(std::string_view what, std::string_view value, const std::vecto
   if (std::ranges::find(names, value) != names.end()) return;
   fail(ErrorCode::invalid_argument, "{} '{}' is not known; did you mean '{}'? `gradus list` shows all", what, value,
        nearest_name(value, names));
+}
+
+ChainConfig chain_config(const ChainSection& c) {
+  const auto saturated = [](int64_t v) { return static_cast<int>(std::clamp<int64_t>(v, INT32_MIN, INT32_MAX)); };
+  return {.min_operators = saturated(c.min_operators), .max_operators = saturated(c.max_operators), .long_share = c.long_share};
+}
+
+// Of a new model. The vocabulary comes from the task and makes no difference here.
+void check_shape(nn::TransformerConfig shape) {
+  for (const auto& [key, value, most] : {std::tuple{"layers", shape.layers, int64_t{1} << 12},
+                                         {"width", shape.width, int64_t{1} << 16},
+                                         {"heads", shape.heads, int64_t{1} << 12},
+                                         {"ffn_width", shape.ffn_width, int64_t{1} << 18},
+                                         {"max_positions", shape.max_positions, int64_t{1} << 24}}) {
+    require(value <= most, "architecture.{} is {}, but may be {} at most", key, value, most);
+  }
+  shape.n_vocab = 1;
+  shape.resolved();
 }
 
 }  // namespace
@@ -46,21 +66,26 @@ void TrainConfig::check() const {
   require(seed >= 0, "seed is {}, but must not be negative", seed);
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
-  require(eval.problems >= 1 && eval.quick_problems >= 1 && eval.every >= 1,
-          "eval.problems {}, eval.quick_problems {} and eval.every {} must be at least 1", eval.problems, eval.quick_problems, eval.every);
-  require(sft.tokens >= 0 && k15.iterations >= 0, "sft.tokens {} and k15.iterations {} must not be negative", sft.tokens, k15.iterations);
+  for (const int64_t n : {eval.problems, eval.quick_problems, eval.every}) {
+    require(n >= 1 && n <= INT32_MAX, "eval.problems {}, eval.quick_problems {} and eval.every {} must be 1 to {}", eval.problems,
+            eval.quick_problems, eval.every, INT32_MAX);
+  }
   require(task == "jsonl" || data.empty(), "data={} is only read by the task jsonl, not by {}", data, task);
   require(task != "jsonl" || !data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
-  require(reward_timeout_s > 0, "reward_timeout_s is {}, but must be positive", reward_timeout_s);
+  require(reward_timeout_s > 0 && reward_timeout_s < 1e6, "reward_timeout_s is {}, but must be positive and below a million",
+          reward_timeout_s);
+  if (model.empty()) check_shape(architecture.shape);
+  std::pair<int, int> difficulties{1, 1};
+  if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
+  sft.check(difficulties);
+  k15.check(difficulties);
 }
 
 std::shared_ptr<const Task> make_task(const TrainConfig& c) {
   c.check();
   std::shared_ptr<const Task> task;
   if (c.task == "chain") {
-    task = std::make_shared<Chain>(ChainConfig{.min_operators = static_cast<int>(c.chain.min_operators),
-                                               .max_operators = static_cast<int>(c.chain.max_operators),
-                                               .long_share = c.chain.long_share});
+    task = std::make_shared<Chain>(chain_config(c.chain));
   } else {
     task = std::make_shared<Jsonl>(JsonlConfig{.data = {.path = c.data,
                                                         .prompt_column = c.jsonl.prompt_column,

@@ -112,15 +112,11 @@ Training::Training(run::Run& run, lm::Model& model, const Task& task, const Trai
       state_(std::move(state)),
       started_s_(steady_seconds() - state_.elapsed_s) {}
 
-void Training::log(std::string_view phase, Metrics metrics) {
-  state_.elapsed_s = steady_seconds() - started_s_;
-  metrics.emplace_back("elapsed_s", state_.elapsed_s);
-  run_.log(state_.step, phase, std::move(metrics));
-}
+void Training::log(std::string_view phase, const Metrics& metrics) { run_.log(state_.step, phase, metrics); }
 
 void Training::stop_if_asked() {
   if (!hooks_.should_stop || !hooks_.should_stop()) return;
-  checkpoint();
+  if (saved_step_ != state_.step) checkpoint();  // one that is there stays as it is, with its score
   fail(ErrorCode::interrupted, "train: stopped at step {}; `gradus resume {}` goes on", state_.step, run_.paths().directory.string());
 }
 
@@ -147,9 +143,16 @@ void Training::sft(const SftConfig& config) {
     ++state_.step;
     state_.sft = learner.state();
     metrics.emplace_back("tokens_per_s", static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
+    metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
     const bool last = learner.done();
     if (state_.sft.step % options_.log_every == 0 || last) log("sft", metrics);
-    if (hooks_.on_step) hooks_.on_step({.phase = "sft", .iteration = state_.sft.step, .fraction = learner.fraction(), .metrics = metrics});
+    if (hooks_.on_step) {
+      hooks_.on_step({.phase = "sft",
+                      .iteration = state_.sft.step,
+                      .done = std::min(state_.sft.tokens, config.tokens),
+                      .total = config.tokens,
+                      .metrics = metrics});
+    }
     if (state_.sft.step % options_.sft_every == 0 && !last) checkpoint();
   }
   moments_ = nullptr;
@@ -177,17 +180,20 @@ void Training::k15(const K15Config& config) {
     const bool last = learner.done();
     std::optional<double> score;
     if (state_.k15.iteration % options_.every == 0 || last) {
-      const EvaluationPair quick = evaluate(options_.quick_problems, config.max_tokens);
+      // Not to be interrupted: it is short, and belongs to the iteration's row.
+      const EvaluationPair quick = evaluate_on_held_out(options_.quick_problems, config.max_tokens, {});
       score = quick.sampled.accuracy;
       metrics.emplace_back("held_out_accuracy", quick.sampled.accuracy);
       metrics.emplace_back("held_out_greedy_accuracy", quick.greedy.accuracy);
     }
+    metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
     log("k15", metrics);
     run_.log_rollouts(state_.k15.iteration, to_rows(task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
     if (hooks_.on_step) {
       hooks_.on_step({.phase = "k15",
                       .iteration = state_.k15.iteration,
-                      .fraction = learner.fraction(),
+                      .done = state_.k15.iteration,
+                      .total = config.iterations,
                       .metrics = metrics,
                       .rollouts = &learner.rollouts()});
     }
@@ -196,10 +202,19 @@ void Training::k15(const K15Config& config) {
 }
 
 EvaluationPair Training::evaluate(int64_t n_problems, int64_t max_tokens) {
+  try {
+    return evaluate_on_held_out(n_problems, max_tokens, hooks_.should_stop);
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::interrupted) stop_if_asked();
+    throw;
+  }
+}
+
+EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop) {
   const auto [least, greatest] = task_.difficulties();
   const std::vector<Problem> problems =
       held_out_set(task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
-  return evaluate_on(model_, task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, hooks_.should_stop);
+  return evaluate_on(model_, task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop);
 }
 
 void Training::checkpoint(std::optional<double> score) {
@@ -218,9 +233,11 @@ void Training::checkpoint(std::optional<double> score) {
   c.files["tokenizer.json"] = model_.tokenizer_text();
   c.files["tokenizer_config.json"] = lm::tokenizer_config_json(model_.tokenizer());
   run_.checkpoint(std::move(c));
+  saved_step_ = state_.step;
 }
 
-void Training::restore_moments(const run::Checkpoint& checkpoint) {
+void Training::restore(const run::Checkpoint& checkpoint) {
+  saved_step_ = checkpoint.step;
   const auto found = checkpoint.tensors.find("trainer.safetensors");
   if (found == checkpoint.tensors.end()) return;
   NamedTensors in_order;

@@ -44,19 +44,21 @@ class Training {
   void sft(const SftConfig& config);
   void k15(const K15Config& config);
 
-  // On held-out problems; the same problems and random numbers every time.
+  // On held-out problems; the same problems and random numbers every time. Throws interrupted (after saving).
   EvaluationPair evaluate(int64_t n_problems, int64_t max_tokens);
 
   // Saves model, moments (of a warm-up in progress) and state.
   void checkpoint(std::optional<double> score = {});
-  // The moments of a checkpoint taken in the middle of a warm-up; call before sft().
-  void restore_moments(const run::Checkpoint& checkpoint);
+  // To go on from `checkpoint`, whose weights and state are in place already: takes the moments of a warm-up in
+  // progress. Call before sft(). Throws corrupt.
+  void restore(const run::Checkpoint& checkpoint);
 
   TrainState& state() { return state_; }
 
  private:
-  void log(std::string_view phase, Metrics metrics);
+  void log(std::string_view phase, const Metrics& metrics);
   void stop_if_asked();
+  EvaluationPair evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop);
 
   run::Run& run_;
   lm::Model& model_;
@@ -67,6 +69,7 @@ class Training {
   double started_s_;
   optim::AdamW* moments_ = nullptr;             // of the warm-up in progress
   std::optional<NamedTensors> saved_moments_;
+  std::optional<int64_t> saved_step_;           // of the last checkpoint
 };
 
 // The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.

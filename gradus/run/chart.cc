@@ -18,8 +18,7 @@ constexpr double kTickWidth = 40;  // room for the labels of a vertical axis
 constexpr double kLegendRow = 22;  // height
 constexpr double kSwatch = 26;     // length of a legend's line
 constexpr double kTitleSize = 17, kTextSize = 13;
-constexpr double kLetterWidth = 0.58;  // of a font's size: generous for the mean of sans-serif fonts
-constexpr double kLargest = 1e300;     // beyond it the width of an axis may overflow
+constexpr double kLargest = 1e300;  // beyond it the width of an axis may overflow
 constexpr std::array<std::string_view, 7> kColours = {"#0072b2", "#d55e00", "#009e73", "#a8528c",
                                                       "#e69f00", "#56b4e9", "#000000"};
 constexpr std::string_view kInk = "#1f2328", kFaintInk = "#59636e", kGrid = "#e4e8ec", kAxis = "#8c959f";
@@ -32,16 +31,28 @@ bool begins_code_point(char c) {
   return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
 }
 
+// Shares of the font's size, a little generous for sans-serif fonts; letters beyond ASCII count as the widest.
+double letter_width(char c) {
+  if (!begins_code_point(c)) return 0;
+  if (std::string_view("fijlrtI.,:;'|!()[] ").find(c) != std::string_view::npos) return 0.38;
+  if (std::string_view("mwMW@%").find(c) != std::string_view::npos) return 0.95;
+  if (static_cast<unsigned char>(c) >= 0x80) return 1;
+  return c >= 'A' && c <= 'Z' ? 0.72 : 0.62;
+}
+
 double text_width(std::string_view text, double size) {
-  return static_cast<double>(std::ranges::count_if(text, begins_code_point)) * kLetterWidth * size;
+  double width = 0;
+  for (const char c : text) width += letter_width(c) * size;
+  return width;
 }
 
 std::string shortened(std::string_view text, double width, double size) {
   if (text_width(text, size) <= width) return std::string(text);
-  const double most = std::max(0.0, std::floor(width / (kLetterWidth * size)) - 3);
+  width -= text_width("...", size);
   size_t end = 0;
-  for (double n = 0; end < text.size(); ++end) {
-    if (begins_code_point(text[end]) && n++ >= most) break;
+  for (; end < text.size(); ++end) {
+    width -= letter_width(text[end]) * size;
+    if (width < 0) break;  // before a code point: its first byte has the width
   }
   return std::string(text.substr(0, end)) + "...";
 }
@@ -127,7 +138,7 @@ class Drawing {
         "font-family=\"system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif\">\n"
         "<title>{2}</title>\n<rect width=\"{0}\" height=\"{1}\" rx=\"8\" fill=\"#ffffff\"/>\n",
         kWidth, kHeight, escaped(chart_.title));
-    const std::string title = shortened(chart_.title, kWidth - 2 * kEdge, kTitleSize);
+    const std::string title = shortened(chart_.title, kWidth - 2 * kEdge, 1.2 * kTitleSize);  // bold is wider
     add("<text x=\"{}\" y=\"38\" font-size=\"{}\" font-weight=\"600\" fill=\"{}\">{}</text>\n", kEdge, kTitleSize, kInk,
         escaped(title));
   }
@@ -137,9 +148,11 @@ class Drawing {
   }
   static std::string_view dash(const Series& s) { return s.right_axis ? " stroke-dasharray=\"7 4\"" : ""; }
 
-  // Rows of swatch and name under the title.
+  // Rows of swatch and name under the title. A series alone needs none: title and axis say what it is.
   void legend() {
-    double x = kEdge, y = 64;
+    top_ = 90;
+    if (shown_.size() < 2) return;
+    double x = kEdge, y = 66;
     for (const Series* s : shown_) {
       const std::string name = shortened(s->name, kWidth - 2 * kEdge - kSwatch - 8, kTextSize);
       const double width = kSwatch + 8 + text_width(name, kTextSize);
@@ -208,7 +221,7 @@ class Drawing {
 
   void line(const Series& s) {
     const Scale& y = s.right_axis ? y_right_ : y_;
-    std::string path, dots;
+    std::string path;
     bool drawing = false;
     for (size_t i = 0; i < s.points.size(); ++i) {
       const auto& p = s.points[i];
@@ -244,7 +257,9 @@ std::string to_svg(const Chart& chart) {
 }
 
 Ticks ticks_around(double least, double greatest, int most_intervals, bool whole) {
-  GRADUS_CHECK(least <= greatest && most_intervals >= 1);
+  require(std::isfinite(greatest - least) && least <= greatest && most_intervals >= 1,
+          "ticks_around: {} intervals from {} to {}; both must be finite and in order, with at least one interval",
+          most_intervals, least, greatest);
   constexpr double kSlack = 1e-9;  // of a step: 0.6 / 0.2 is a little less than 3
   const double width = greatest > least ? greatest - least : std::max(1.0, std::abs(least) * 1e-3);
   for (double power = std::floor(std::log10(width / most_intervals)) - 1;; ++power) {
@@ -253,8 +268,8 @@ Ticks ticks_around(double least, double greatest, int most_intervals, bool whole
       if (whole && step != std::floor(step)) continue;
       const double first = std::floor(least / step + kSlack);
       const double last = std::max(std::ceil(greatest / step - kSlack), first + 1);
-      if (last - first <= most_intervals)
-        return {.step = step, .first_step = first, .intervals = static_cast<int>(last - first)};
+      const bool enough = last > first && last - first <= most_intervals;  // not >: first + 1 was rounded away
+      if (enough) return {.step = step, .first_step = first, .intervals = static_cast<int>(last - first)};
     }
   }
 }

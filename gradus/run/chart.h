@@ -22,14 +22,16 @@ struct Series {
   bool markers = false;                             // a dot at each point
 };
 
-// Text is UTF-8. Series without a finite point are left out; the right axis shows only when a series needs it.
+// For up to a dozen series. Text is UTF-8. Series without a finite point are left out; the right axis shows only when a
+// series needs it.
 struct Chart {
   std::string title{};
   Axis x{}, y{}, y_right{};
   std::vector<Series> series{};  // colours in this order: blue, vermilion, green, purple, orange, sky blue, black
 };
 
-// A whole SVG document of 800 x 450. Equal charts give equal text. Texts too long for their place are cut.
+// A whole SVG document of 800 x 450. Equal charts give equal text. Texts too long for their place are cut. Throws
+// invalid_argument when an axis covers a value that is not finite.
 std::string to_svg(const Chart& chart);
 
 // Round numbers of one distance: first, first + step, ..., first + intervals * step.

@@ -16,7 +16,8 @@ double steady_now_s() {
 
 constexpr std::string_view kRewriteLine = "\r\x1b[2K";  // to the first column, erase the line
 
-// The first `columns` characters; multi-byte UTF-8 is not cut inside.
+// The first `columns` characters; what stands two blanks apart is left out as a whole, where that leaves at least half of them.
+// Multi-byte UTF-8 is not cut inside.
 std::string_view fitting(std::string_view line, int columns) {
   if (columns <= 0) return line;
   size_t end = 0;
@@ -24,8 +25,13 @@ std::string_view fitting(std::string_view line, int columns) {
     const bool begins_character = (static_cast<unsigned char>(line[end]) & 0xc0) != 0x80;
     if (begins_character && ++used > columns) break;
   }
-  return line.substr(0, end);
+  if (end == line.size()) return line;
+  const size_t gap = line.rfind("  ", end);
+  return line.substr(0, gap != line.npos && gap > end / 2 ? gap : end);
 }
+
+// Whole numbers up to 9999, then three digits: "40", "2.41M".
+std::string short_count(int64_t n) { return n < 10000 ? fmt::format("{}", n) : format_count(static_cast<double>(n)); }
 
 }  // namespace
 
@@ -83,12 +89,12 @@ std::optional<double> Progress::seconds_left() const {
 }
 
 std::string Progress::line(std::string_view detail) const {
-  std::string s = fmt::format("{}  {}", options_.label, done_);
+  std::string s = fmt::format("{}  {}", options_.label, short_count(done_));
   if (options_.total > 0) {
-    s += fmt::format("/{}  {}%", options_.total,
+    s += fmt::format("/{}  {}%", short_count(options_.total),
                      static_cast<int>(100.0 * static_cast<double>(done_) / static_cast<double>(options_.total)));
   }
-  if (rate() > 0) s += fmt::format("  {} {}/s", format_count(rate()), options_.unit);
+  if (rate() > 0 && !options_.unit.empty()) s += fmt::format("  {} {}/s", format_count(rate()), options_.unit);
   if (options_.total > 0 && done_ >= options_.total) {
     s += fmt::format("  took {}", format_duration(now_s_ - start_s_));
   } else if (const auto left = seconds_left()) {

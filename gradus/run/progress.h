@@ -18,7 +18,7 @@ std::string format_count(double value);
 
 struct ProgressOptions {
   std::string label{};    // "k15"
-  std::string unit{};     // what is counted: "step", "token"
+  std::string unit{};     // what is counted: "step", "token"; "": no rate is shown
   int64_t total = 0;      // 0: not known
   int64_t first = 0;      // done before this process began (a resumed run)
   bool terminal = false;  // one line that rewrites itself; else plain lines

@@ -116,7 +116,7 @@ pid_t spawn(const std::vector<std::string>& argv, int stdin_fd, int stdout_fd, i
   sigset_t signals;
   sigemptyset(&signals);
   posix_spawnattr_setsigmask(&attributes, &signals);
-  sigaddset(&signals, SIGPIPE);  // an ignored signal would stay ignored in the child
+  for (const int ignored : {SIGPIPE, SIGXFSZ}) sigaddset(&signals, ignored);  // or they would stay ignored in the child
   posix_spawnattr_setsigdefault(&attributes, &signals);
 
   pid_t pid = -1;

@@ -23,8 +23,7 @@ void set_action(int signal_number, void (*action)(int)) {
 
 void count_signal(int) {
   if (n_requests.fetch_add(1) == 0) return;
-  set_action(SIGINT, SIG_DFL);
-  set_action(SIGTERM, SIG_DFL);
+  for (const int signal_number : {SIGINT, SIGTERM}) set_action(signal_number, SIG_DFL);
 }
 
 }  // namespace
@@ -32,6 +31,9 @@ void count_signal(int) {
 void install_interrupt_handlers() {
   set_action(SIGINT, count_signal);
   set_action(SIGTERM, count_signal);
+  struct sigaction hang_up = {};
+  sigaction(SIGHUP, nullptr, &hang_up);
+  if (hang_up.sa_handler != SIG_IGN) set_action(SIGHUP, count_signal);  // nohup asks to go on
 }
 
 bool interrupt_requested() {
@@ -51,8 +53,9 @@ void throw_if_interrupted(const char* what) {
   if (interrupt_requested()) fail(ErrorCode::interrupted, "{}: interrupted", what);
 }
 
-void ignore_broken_pipe() {
+void ignore_write_signals() {
   set_action(SIGPIPE, SIG_IGN);
+  set_action(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace gradus::runtime

@@ -4,7 +4,7 @@
 
 namespace gradus::runtime {
 
-// From now on SIGINT and SIGTERM set the flag. The second such signal also restores the system's default, so that a
+// From now on SIGINT, SIGTERM and, unless it was ignored (nohup), SIGHUP set the flag. The second such signal also restores the system's default, so that a
 // third one ends a program that does not get to its next safe point.
 void install_interrupt_handlers();
 
@@ -20,7 +20,8 @@ void clear_interrupt();
 // Throws Error{interrupted, "WHAT: interrupted"} if an interrupt was requested.
 void throw_if_interrupted(const char* what);
 
-// Ignores SIGPIPE: writing to a pipe that nobody reads then fails with EPIPE and does not end the process.
-void ignore_broken_pipe();
+// Ignores SIGPIPE and SIGXFSZ: writing to a pipe that nobody reads, or beyond the limit of a file's size (ulimit -f),
+// then fails with an error and does not end the process.
+void ignore_write_signals();
 
 }  // namespace gradus::runtime

@@ -58,7 +58,7 @@ TEST(Progress, TerminalLineRewritesItselfAndFits) {
   o.columns = 12;
   Progress progress(o);
   progress.update(1);
-  EXPECT_EQ(screen.lines.back(), "\r\x1b[2Kk15  1/40  ");
+  EXPECT_EQ(screen.lines.back(), "\r\x1b[2Kk15  1/40");
   progress.finish();
   EXPECT_EQ(screen.lines.back().back(), '\n');
 }

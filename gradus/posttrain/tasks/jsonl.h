@@ -23,6 +23,7 @@ class Jsonl final : public Task {
   explicit Jsonl(JsonlConfig config);
 
   std::string name() const override { return "jsonl"; }
+  std::string about() const override { return data_.mapping(); }
   std::string alphabet() const override;                        // sorted by bytes
   std::string end_of_text() const override { return "<eos>"; }  // "$" may be part of the user's text
 
@@ -35,9 +36,6 @@ class Jsonl final : public Task {
   std::string prompt(const Problem& p) const override;
   std::string demonstration(const Problem& p, Rng& rng) const override;
   Reward judge(const Problem& p, std::string_view answer) const override;  // wrong without the answer mark
-
-  // One line that tells the user how the file was read (Dataset::mapping).
-  std::string mapping() const { return data_.mapping(); }
 
  private:
   JsonlConfig config_;

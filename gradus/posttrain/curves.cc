@@ -1,0 +1,60 @@
+#include "gradus/posttrain/curves.h"
+
+#include "gradus/core/error.h"
+#include "gradus/core/file.h"
+#include "gradus/run/chart.h"
+#include "gradus/run/database.h"
+#include "gradus/run/run_folder.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+using run::Chart;
+using run::Database;
+
+// A metric by the phase's own step, from 1. Steps of a run count on through its phases: `before` of them were
+// another's.
+std::vector<std::pair<double, double>> points(Database& db, std::string_view phase, std::string_view name,
+                                              int64_t before) {
+  std::vector<std::pair<double, double>> out;
+  for (const run::Metric& m : db.metrics(phase, name)) out.emplace_back(static_cast<double>(m.step - before), m.value);
+  return out;
+}
+
+Chart reinforcement_chart(Database& db, std::string_view title, int64_t before) {
+  const auto of = [&](std::string_view name) { return points(db, "k15", name, before); };
+  return {.title = fmt::format("{}: reinforcement learning", title),
+          .x = {.label = "iteration", .covers = {0}, .whole = true},
+          .y = {.label = "reward, share of answers", .covers = {0, 1}},
+          .y_right = {.label = "tokens", .covers = {0}},
+          .series = {{.name = "mean reward", .points = of("reward_mean")},
+                     {.name = "held-out accuracy", .points = of("held_out_accuracy"), .markers = true},
+                     {.name = "share of long answers", .points = of("long_share")},
+                     {.name = "answer length (right)", .points = of("response_tokens_mean"), .right_axis = true}}};
+}
+
+Chart warm_up_chart(Database& db, std::string_view title) {
+  return {.title = fmt::format("{}: supervised warm-up", title),
+          .x = {.label = "optimiser step", .covers = {0}, .whole = true},
+          .y = {.label = "loss, nats per token", .covers = {0}},
+          .series = {{.name = "loss on the demonstrations", .points = points(db, "sft", "loss", 0)}}};
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
+  Database db(run::RunPaths{directory}.database(), Database::Mode::read);
+  std::vector<std::filesystem::path> written;
+  const auto write = [&](const char* name, const Chart& chart) {
+    written.push_back(directory / name);
+    write_file_atomically(written.back(), to_svg(chart));
+  };
+  if (const auto rewards = db.metrics("k15", "reward_mean"); !rewards.empty()) {
+    write("curves.svg", reinforcement_chart(db, title, rewards.front().step - 1));
+  }
+  if (!db.metrics("sft", "loss").empty()) write("warm-up.svg", warm_up_chart(db, title));
+  return written;
+}
+
+}  // namespace gradus::posttrain

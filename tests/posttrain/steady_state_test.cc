@@ -1,0 +1,192 @@
+// In the steady state of training nothing of ours calls operator new and no tensor storage is created. This file
+// replaces operator new for its whole program; it counts only while a test asks for it.
+#include <dlfcn.h>
+#include <execinfo.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "gradus/kernels/gemm.h"
+#include "gradus/posttrain/likelihood.h"
+#include "gradus/run/train_step.h"
+#include "tests/posttrain/small_task.h"
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<int64_t> n_ours{0}, n_dnnl{0};
+void* first_callers[8];  // of the first one of ours, for the message
+std::atomic<int> n_callers{0};
+
+// What oneDNN allocates inside its library is its own business.
+bool is_inside_dnnl(void* const* frames, int n) {
+  for (int i = 0; i < n; ++i) {
+    Dl_info info;
+    if (dladdr(frames[i], &info) != 0 && std::string_view(info.dli_fname).find("libdnnl") != std::string_view::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void count() {
+  thread_local bool busy = false;
+  if (!counting.load(std::memory_order_relaxed) || busy) return;
+  busy = true;
+  void* frames[32];
+  const int n = backtrace(frames, 32);
+  if (is_inside_dnnl(frames, n)) {
+    ++n_dnnl;
+  } else if (n_ours++ == 0) {
+    for (int i = 0; i < std::min(n, 8); ++i) first_callers[i] = frames[i];
+    n_callers = std::min(n, 8);
+  }
+  busy = false;
+}
+
+void* allocate(size_t bytes, size_t alignment) {
+  count();
+  const size_t size = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* p = alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, size);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) {
+  return allocate(bytes, 1);
+}
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, static_cast<size_t>(alignment));
+}
+void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, size_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+
+namespace gradus::posttrain {
+namespace {
+
+struct Counts {
+  int64_t allocations = 0, in_dnnl = 0, storages = 0;
+  std::string callers;
+};
+
+// Of one call of `step`, after a few that warm up.
+template <class Step>
+Counts steady_state(Step step) {
+  for (int i = 0; i < 4; ++i) step();
+  void* warm[1];
+  backtrace(warm, 1);  // loads its library on first use
+  n_ours = 0, n_dnnl = 0, n_callers = 0;
+  const int64_t storages = tensor_storages_created();
+  counting = true;
+  step();
+  counting = false;
+  Counts c{.allocations = n_ours, .in_dnnl = n_dnnl, .storages = tensor_storages_created() - storages, .callers = {}};
+  char** names = backtrace_symbols(first_callers, n_callers);
+  for (int i = 0; i < n_callers; ++i) c.callers += std::string("\n  ") + names[i];
+  std::free(names);
+  return c;
+}
+
+// A model and a fixed batch, enough rows for oneDNN and for several micro-batches.
+struct Loop {
+  lm::Model model = tiny_model(
+      Chain(), 1, {.layers = 2, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true});
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<TrainSequence> sequences;
+  optim::AdamW optimiser{model.transformer().parameters(), {.weight_decay = 0.01}};
+  PackedLikelihood likelihood{model.transformer(), 1.0, 1000};
+  run::TrainStep train_step;
+
+  explicit Loop(int64_t shards = 1) : train_step(optimiser, {.clip_norm = 1, .shards = shards}) {
+    model.transformer().allocate_gradients();
+    for (uint64_t i = 0; i < 32; ++i) {
+      tokens.push_back(kernels::random_ids(20 + static_cast<int64_t>(3 * i % 71), model.tokenizer().n_vocab(), i));
+    }
+    for (const auto& t : tokens) sequences.push_back({t, 4});
+  }
+
+  void step() {
+    train_step.run(0, 1e-3, [this](int64_t, const auto& backward) {
+      likelihood.run(
+          sequences, [](size_t, std::span<const float>) { return 1e-3; }, backward);
+    });
+  }
+};
+
+template <class Body>
+void with_backend(kernels::GemmBackend backend, Body body) {
+  const kernels::GemmBackend before = kernels::gemm_backend();
+  kernels::set_gemm_backend(backend);
+  body();
+  kernels::set_gemm_backend(before);
+}
+
+void expect_no_allocations(Loop& loop) {
+  const Counts c = steady_state([&] { loop.step(); });
+  EXPECT_EQ(c.allocations, 0) << "first by" << c.callers;
+  EXPECT_EQ(c.storages, 0);
+}
+
+TEST(SteadyState, ATrainStepAllocatesNothing) {
+  kernels::for_1_2_3_threads([] {
+    with_backend(kernels::GemmBackend::highway, [] {
+      Loop loop;
+      const Counts c = steady_state([&] { loop.step(); });
+      EXPECT_EQ(c.allocations, 0) << "first by" << c.callers;
+      EXPECT_EQ(c.in_dnnl, 0);
+      EXPECT_EQ(c.storages, 0);
+    });
+  });
+}
+
+TEST(SteadyState, ATrainStepWithOnednnAllocatesNothingOutsideIt) {
+  kernels::for_1_2_3_threads([] {
+    Loop loop;
+    expect_no_allocations(loop);
+  });
+}
+
+TEST(SteadyState, ATrainStepInShardsAllocatesNothing) {
+  Loop loop(5);
+  expect_no_allocations(loop);
+}
+
+TEST(SteadyState, AnEvaluationAllocatesNothing) {
+  Loop loop;
+  const Counts c =
+      steady_state([&] { loop.likelihood.evaluate(loop.sequences, [](size_t, std::span<const float>) {}); });
+  EXPECT_EQ(c.allocations, 0) << "first by" << c.callers;
+  EXPECT_EQ(c.storages, 0);
+}
+
+// That the tests above can fail.
+TEST(SteadyState, AnAllocationIsCounted) {
+  Loop loop;
+  const Counts c = steady_state([&] {
+    loop.step();
+    delete new int;
+    std::vector<Tensor> kept;
+    for (int i = 0; i < 2; ++i) kept.push_back(Tensor::empty({1 << 20}));
+    trim_tensor_storage();
+  });
+  EXPECT_GE(c.allocations, 2);
+  EXPECT_GE(c.storages, 2);
+}
+
+}  // namespace
+}  // namespace gradus::posttrain
