@@ -45,17 +45,22 @@ CurriculumConfig sampling_curriculum(std::pair<int, int> difficulties, const K15
 void K15Config::check(std::pair<int, int> difficulties) const {
   require(iterations >= 0, "k15: iterations {} must not be negative", iterations);
   require(prompts >= 1 && samples >= 1 && max_rows >= 1 && max_tokens >= 1,
-          "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", prompts, samples, max_rows, max_tokens);
-  require(minibatches >= 1 && minibatches <= prompts, "k15: minibatches {} must be 1 to prompts {}", minibatches, prompts);
-  require(tau > 0 && tau < 1e6 && temperature > 0 && temperature < 1e6, "k15: tau {} and temperature {} must be positive", tau,
-          temperature);
-  require(learning_rate > 0 && learning_rate < 1e3, "k15: learning_rate is {}, but must be positive and below 1000", learning_rate);
-  require(inner_warmup >= 0 && clip_norm >= 0, "k15: inner_warmup {} and clip_norm {} must not be negative", inner_warmup, clip_norm);
-  require(last_rate >= 0 && last_rate <= 1, "k15: last_rate is {}, but must be a share of the learning rate from 0 to 1", last_rate);
+          "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", prompts, samples, max_rows,
+          max_tokens);
+  require(minibatches >= 1 && minibatches <= prompts, "k15: minibatches {} must be 1 to prompts {}", minibatches,
+          prompts);
+  require(tau > 0 && tau < 1e6 && temperature > 0 && temperature < 1e6,
+          "k15: tau {} and temperature {} must be positive", tau, temperature);
+  require(learning_rate > 0 && learning_rate < 1e3, "k15: learning_rate is {}, but must be positive and below 1000",
+          learning_rate);
+  require(inner_warmup >= 0 && clip_norm >= 0, "k15: inner_warmup {} and clip_norm {} must not be negative",
+          inner_warmup, clip_norm);
+  require(last_rate >= 0 && last_rate <= 1,
+          "k15: last_rate is {}, but must be a share of the learning rate from 0 to 1", last_rate);
   require(weighting == "k15" || weighting == "rest", "k15: weighting is '{}', but must be k15 or rest", weighting);
   require(first_max_difficulty >= 0 && first_max_difficulty <= kMaxDifficulty,
-          "k15: first_max_difficulty {} is out of range; choose one from {} to {}, or 0", first_max_difficulty, difficulties.first,
-          difficulties.second);
+          "k15: first_max_difficulty {} is out of range; choose one from {} to {}, or 0", first_max_difficulty,
+          difficulties.first, difficulties.second);
   Curriculum{sampling_curriculum(difficulties, *this)};
 }
 
@@ -73,7 +78,8 @@ K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t s
 }
 
 double K15::fraction() const {
-  return config_.iterations == 0 ? 1.0 : static_cast<double>(state_.iteration) / static_cast<double>(config_.iterations);
+  return config_.iterations == 0 ? 1.0
+                                 : static_cast<double>(state_.iteration) / static_cast<double>(config_.iterations);
 }
 
 K15State& K15::state() {
@@ -99,11 +105,12 @@ std::vector<Problem> K15::draw_problems() const {
 Metrics K15::iterate(const std::function<bool()>& should_stop) {
   // 1. Sample from pi_i, judge.
   const int64_t n = config_.prompts * config_.samples;
-  rollouts_ = make_rollouts(model_, task_, draw_problems(),
-                            {.samples = config_.samples,
-                             .first_sequence = static_cast<uint64_t>(state_.iteration * n),
-                             .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_}},
-                            should_stop);
+  rollouts_ =
+      make_rollouts(model_, task_, draw_problems(),
+                    {.samples = config_.samples,
+                     .first_sequence = static_cast<uint64_t>(state_.iteration * n),
+                     .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_}},
+                    should_stop);
   std::vector<double> reward_mean;  // r_bar per problem
   int64_t mixed = 0;
   for (size_t p = 0; p < rollouts_.problems.size(); ++p) {
@@ -130,14 +137,17 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
       const double delta = log_ratio(log_probs, y.log_probs);  // 2.
       delta_sum += delta;
       tokens += static_cast<int64_t>(y.tokens.size());
-      const double w = config_.weighting == "k15" ? k15_weight(y.reward.value, reward_mean[y.problem], config_.tau, delta)  // (3)
-                                                  : y.reward.value;
+      const double w = config_.weighting == "k15"
+                           ? k15_weight(y.reward.value, reward_mean[y.problem], config_.tau, delta)  // (3)
+                           : y.reward.value;
       return w / static_cast<double>(batch.size());  // (1/k) per problem, mean over problems
     };
-    const double rate = config_.learning_rate * optim::warmup_cosine(state_.iteration, 0, config_.iterations, config_.last_rate) *
+    const double rate = config_.learning_rate *
+                        optim::warmup_cosine(state_.iteration, 0, config_.iterations, config_.last_rate) *
                         optim::warmup_constant(b, config_.inner_warmup);
-    const run::TrainStepResult result =
-        train_step_.run(state_.iteration, rate, [&](int64_t, const auto& backward) { likelihood_.run(sequences, std::cref(weigh), backward); });  // 3.
+    const run::TrainStepResult result = train_step_.run(state_.iteration, rate, [&](int64_t, const auto& backward) {
+      likelihood_.run(sequences, std::cref(weigh), backward);
+    });  // 3.
     grad_norm = std::max(grad_norm, result.grad_norm);
   }
   ++state_.iteration;

@@ -10,15 +10,17 @@ namespace {
 
 CurriculumConfig warm_up_curriculum(std::pair<int, int> difficulties, const SftConfig& c) {
   const auto [least, task_greatest] = difficulties;
-  const int greatest = c.max_difficulty > 0 ? std::min(task_greatest, static_cast<int>(c.max_difficulty)) : task_greatest;
+  const int greatest =
+      c.max_difficulty > 0 ? std::min(task_greatest, static_cast<int>(c.max_difficulty)) : task_greatest;
   return {.least = c.min_difficulty > 0 ? static_cast<int>(c.min_difficulty) : least,
           .greatest = greatest,
           .first_greatest = std::min(greatest, static_cast<int>(c.first_max_difficulty)),
           .widened_at = c.widened_at};
 }
 
-// Randomised positions (Ruoss et al. 2023, "Randomized positional encodings boost length generalization", section 3): n of the
-// positions [0, span), ascending, span uniform in [n, stretch * n]. Every second sequence keeps 0, 1, 2, ..., as sampling has it.
+// Randomised positions (Ruoss et al. 2023, "Randomized positional encodings boost length generalization", section 3): n
+// of the positions [0, span), ascending, span uniform in [n, stretch * n]. Every second sequence keeps 0, 1, 2, ..., as
+// sampling has it.
 std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
   std::vector<int32_t> positions;
   const auto widest = static_cast<int64_t>(stretch * static_cast<double>(n));
@@ -34,9 +36,11 @@ std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
 void SftConfig::check(std::pair<int, int> difficulties) const {
   require(tokens >= 0, "sft: tokens {} must not be negative", tokens);
   require(sequences >= 1 && max_rows >= 1, "sft: sequences {} and max_rows {} must be at least 1", sequences, max_rows);
-  require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000", learning_rate);
+  require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000",
+          learning_rate);
   require(warmup >= 0 && warmup <= 1, "sft: warmup is {}, but must be a share of the budget from 0 to 1", warmup);
-  require(weight_decay >= 0 && clip_norm >= 0, "sft: weight_decay {} and clip_norm {} must not be negative", weight_decay, clip_norm);
+  require(weight_decay >= 0 && clip_norm >= 0, "sft: weight_decay {} and clip_norm {} must not be negative",
+          weight_decay, clip_norm);
   for (const int64_t d : {min_difficulty, first_max_difficulty, max_difficulty}) {
     require(d >= 0 && d <= kMaxDifficulty, "sft: the difficulty {} is out of range; choose one from {} to {}, or 0", d,
             difficulties.first, difficulties.second);
@@ -59,7 +63,8 @@ Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t s
 }
 
 double Sft::fraction() const {
-  return config_.tokens == 0 ? 1.0 : std::min(1.0, static_cast<double>(state_.tokens) / static_cast<double>(config_.tokens));
+  return config_.tokens == 0 ? 1.0
+                             : std::min(1.0, static_cast<double>(state_.tokens) / static_cast<double>(config_.tokens));
 }
 
 Metrics Sft::step() {
@@ -78,7 +83,8 @@ Metrics Sft::step() {
     sequence.push_back(tokenizer.eos_id());
     n_tokens += static_cast<int64_t>(sequence.size());
     n_targets += static_cast<int64_t>(sequence.size()) - prompt_tokens;
-    if (config_.stretch > 1.0) positions.push_back(draw_positions(static_cast<int64_t>(sequence.size()), config_.stretch, rng));
+    if (config_.stretch > 1.0)
+      positions.push_back(draw_positions(static_cast<int64_t>(sequence.size()), config_.stretch, rng));
     tokens.push_back(std::move(sequence));
     sequences.push_back({.prompt_tokens = prompt_tokens});
   }
@@ -89,10 +95,12 @@ Metrics Sft::step() {
 
   const auto total = static_cast<int64_t>(config_.tokens);
   const double rate = config_.learning_rate *
-                      optim::warmup_cosine(state_.tokens, static_cast<int64_t>(config_.warmup * static_cast<double>(total)), total, 0.1);
+                      optim::warmup_cosine(
+                          state_.tokens, static_cast<int64_t>(config_.warmup * static_cast<double>(total)), total, 0.1);
   const double weight = 1.0 / static_cast<double>(n_targets);
   const run::TrainStepResult result = train_step_.run(state_.step, rate, [&](int64_t, const auto& backward) {
-    likelihood_.run(sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
+    likelihood_.run(
+        sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
   });
   ++state_.step;
   state_.tokens += n_tokens;

@@ -175,7 +175,8 @@ void Training::k15(const K15Config& config) {
     }
     ++state_.step;
     state_.k15 = learner.state();
-    state_.mismatch_max = std::max(state_.mismatch_max, metric(metrics, "mismatch_max"));
+    const double mismatch = metric(metrics, "mismatch_max");
+    if (!(mismatch <= state_.mismatch_max)) state_.mismatch_max = mismatch;  // so that a NaN stays
     metrics.emplace_back("tokens_per_s", metric(metrics, "tokens") / (steady_seconds() - begin_s));
     const bool last = learner.done();
     std::optional<double> score;
