@@ -33,8 +33,10 @@ posttrain::TrainConfig config_of(const EvalOptions& o) {
     if (!o.task.empty()) throw UsageError(fmt::format("eval: --task is for a model folder, but {} is a run", o.target));
     config = posttrain::config_of_run(o.target);
   } else {
-    const auto preset = or_usage_error([&] { return posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset; });
-    config = run::read_config<posttrain::TrainConfig>({{fmt::format("preset {}", preset.name), std::string(preset.text)}}, {});
+    const auto preset =
+        or_usage_error([&] { return posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset; });
+    config = run::read_config<posttrain::TrainConfig>(
+        {{fmt::format("preset {}", preset.name), std::string(preset.text)}}, {});
   }
   std::vector<std::string> overrides = o.overrides;
   if (o.episodes > 0) overrides.push_back(fmt::format("eval.problems={}", o.episodes));
@@ -69,7 +71,8 @@ int eval(const EvalOptions& o, Output& out) {
                       fmt::format("{:.1f}", e.response_tokens_mean)});
     }
   }
-  if (!o.json) out.text(format_table({{"sampling"}, {"problems", true}, {"accuracy", true}, {"mean tokens", true}}, rows));
+  if (!o.json)
+    out.text(format_table({{"sampling"}, {"problems", true}, {"accuracy", true}, {"mean tokens", true}}, rows));
   return kDone;
 }
 

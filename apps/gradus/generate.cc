@@ -25,7 +25,9 @@ struct GenerateOptions {
 void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("RUN|MODEL", o.model, "model folder, or run folder (its latest checkpoint)")->required();
   command.add_option("--prompt", o.prompt, "the text to continue, as the model was trained to see it")->required();
-  command.add_option("--temperature", o.temperature, "0 = greedy")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command.add_option("--temperature", o.temperature, "0 = greedy")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--seed", o.seed, "key of the random numbers")->capture_default_str();
   command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(CLI::PositiveNumber)->capture_default_str();
   command.add_option("--samples", o.samples, "answers to draw")->check(CLI::PositiveNumber)->capture_default_str();
@@ -39,7 +41,9 @@ int generate(const GenerateOptions& o, Output& out) {
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
   std::vector<lm::SampleRequest> requests;
   for (int64_t i = 0; i < o.samples; ++i) requests.push_back({prompt, static_cast<uint64_t>(i)});
-  lm::Sampler sampler(model, {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)), .temperature = o.temperature, .seed = o.seed});
+  lm::Sampler sampler(
+      model,
+      {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)), .temperature = o.temperature, .seed = o.seed});
   for (const lm::Sample& s : sampler.generate(requests, [] { return runtime::interrupt_requested(); })) {
     const std::string text = model.tokenizer().decode(s.tokens, {.skip_special = true});
     if (!o.json) {

@@ -33,10 +33,13 @@ std::string first_line(std::string_view text) {
 
 std::vector<Entry> entries() {
   std::vector<Entry> out;
-  for (const auto& a : posttrain::algorithms()) out.push_back({"algorithms", std::string(a.name), std::string(a.description), std::string(a.source)});
-  for (const auto& t : posttrain::tasks()) out.push_back({"tasks", std::string(t.name), std::string(t.description), std::string(t.source)});
+  for (const auto& a : posttrain::algorithms())
+    out.push_back({"algorithms", std::string(a.name), std::string(a.description), std::string(a.source)});
+  for (const auto& t : posttrain::tasks())
+    out.push_back({"tasks", std::string(t.name), std::string(t.description), std::string(t.source)});
   for (const auto& p : posttrain::presets()) out.push_back({"presets", std::string(p.name), first_line(p.text), ""});
-  out.push_back({"dtypes", std::string(name(DType::f32)), "weights, activations and gradients of training and sampling", ""});
+  out.push_back(
+      {"dtypes", std::string(name(DType::f32)), "weights, activations and gradients of training and sampling", ""});
   out.push_back({"dtypes", std::string(name(DType::f64)), "gradient checks on the scalar references", ""});
   return out;
 }

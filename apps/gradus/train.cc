@@ -3,9 +3,9 @@
 
 #include "apps/gradus/command.h"
 #include "apps/gradus/train_output.h"
-#include "gradus/runtime/interrupt.h"
 #include "gradus/core/file.h"
 #include "gradus/run/config.h"
+#include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
 
@@ -21,7 +21,8 @@ struct TrainOptions {
 };
 
 void declare(CLI::App& command, TrainOptions& o) {
-  command.add_option("WHAT/HOW|FILE.toml", o.what, "a preset (`gradus list presets`), or a configuration file")->required();
+  command.add_option("WHAT/HOW|FILE.toml", o.what, "a preset (`gradus list presets`), or a configuration file")
+      ->required();
   command.add_option("key=value", o.overrides, "settings, over those of the preset or file: k15.tau=0.3");
   command.add_option("--out", o.out, "run folder [runs/WHAT-HOW-N]");
   command.add_option("--seed", o.seed, "key of all randomness, like seed=N");
@@ -74,6 +75,8 @@ int train(const TrainOptions& o, Output& out) {
 
 }  // namespace
 
-void add_train_command(CLI::App& app, Work& work) { add_command(app, work, "train", "Train on a task, or on your own data", declare, train); }
+void add_train_command(CLI::App& app, Work& work) {
+  add_command(app, work, "train", "Train on a task, or on your own data", declare, train);
+}
 
 }  // namespace gradus::app

@@ -147,16 +147,16 @@ void TrainOutput::show_step(const posttrain::Progress& p) {
   if (phase_ != p.phase) {
     end_phase();
     phase_ = p.phase;
-    line_ = std::make_unique<run::Progress>(
-        run::ProgressOptions{.label = phase_,
-                             .unit = phase_ == "sft" ? "tokens" : "",
-                             .total = p.total,
-                             .first = p.done,
-                             .terminal = out_.terminal(),
-                             .columns = out_.columns(),
-                             .interval_s = 0,
-                             .sink = [this](std::string_view text) { out_.text(text); },
-                             .now_s = {}});
+    line_ =
+        std::make_unique<run::Progress>(run::ProgressOptions{.label = phase_,
+                                                             .unit = phase_ == "sft" ? "tokens" : "",
+                                                             .total = p.total,
+                                                             .first = p.done,
+                                                             .terminal = out_.terminal(),
+                                                             .columns = out_.columns(),
+                                                             .interval_s = 0,
+                                                             .sink = [this](std::string_view text) { out_.text(text); },
+                                                             .now_s = {}});
   }
   last_detail_ = detail(p);
   line_->update(p.done, last_detail_);
@@ -191,10 +191,10 @@ void TrainOutput::show_summary_json(const posttrain::TrainSummary& s) {
 void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
   const Evaluation &b = s.state.before->sampled, &a = s.state.after->sampled;
   const Evaluation &bg = s.state.before->greedy, &ag = s.state.after->greedy;
-  std::vector<std::vector<std::string>> rows = {
-      {"accuracy, sampled", percent(b.accuracy), percent(a.accuracy)},
-      {"accuracy, greedy", percent(bg.accuracy), percent(ag.accuracy)},
-      {"answer, mean tokens", fmt::format("{:.1f}", b.response_tokens_mean), fmt::format("{:.1f}", a.response_tokens_mean)}};
+  std::vector<std::vector<std::string>> rows = {{"accuracy, sampled", percent(b.accuracy), percent(a.accuracy)},
+                                                {"accuracy, greedy", percent(bg.accuracy), percent(ag.accuracy)},
+                                                {"answer, mean tokens", fmt::format("{:.1f}", b.response_tokens_mean),
+                                                 fmt::format("{:.1f}", a.response_tokens_mean)}};
   if (!std::isnan(b.long_share) || !std::isnan(a.long_share)) {
     rows.push_back({"share of long answers", percent(b.long_share), percent(a.long_share)});
     rows.push_back({"accuracy of long ones", percent(b.long_accuracy), percent(a.long_accuracy)});
@@ -202,7 +202,8 @@ void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
   }
   const std::string what = fmt::format("{} held-out problems", a.answers);
   std::string text = '\n' + format_table({{what}, {"before", true}, {"after", true}}, rows);
-  text += fmt::format("\nmismatch_max {}: the sampler's log-probabilities against the trainer's\n", s.state.mismatch_max);
+  text +=
+      fmt::format("\nmismatch_max {}: the sampler's log-probabilities against the trainer's\n", s.state.mismatch_max);
 
   text += "\nGreedy answers to held-out problems:\n";
   for (const posttrain::Example& example : s.examples) text += readable(example);

@@ -20,8 +20,8 @@ class TrainOutput {
  public:
   TrainOutput(Output& out, const TrainOutputOptions& options) : out_(out), options_(options) {}
 
-  // Runs `work` with an observer that shows what happens, then shows its summary; returns the exit code. Ctrl-C is asked
-  // for an end (the handlers must be installed). So is an output that can no longer be written: the run saves a
+  // Runs `work` with an observer that shows what happens, then shows its summary; returns the exit code. Ctrl-C is
+  // asked for an end (the handlers must be installed). So is an output that can no longer be written: the run saves a
   // checkpoint and leaves, quietly with kInterrupted when nobody reads any more, else with the output's error.
   int run(const std::function<posttrain::TrainSummary(const posttrain::TrainObserver&)>& work);
 

@@ -1,6 +1,8 @@
-// A task of your own: is the number of ones in a bit string odd? The model may answer at once, or keep a running parity.
+// A task of your own: is the number of ones in a bit string odd? The model may answer at once, or keep a running
+// parity.
 //   prompt  0110#      long answer  >0>1>0>0=0      short answer  =0
-//   parity [FOLDER [TOKENS [ITERATIONS]]]     a few minutes with the defaults; the run lies in FOLDER, the model in FOLDER/model
+//   parity [FOLDER [TOKENS [ITERATIONS]]]     a few minutes with the defaults; the run lies in FOLDER, the model in
+//   FOLDER/model
 #include <gradus/gradus.h>
 
 #include <algorithm>
@@ -47,13 +49,16 @@ int main(int argc, char** argv) {
     const int64_t tokens = argc > 2 ? std::atoll(argv[2]) : 3'000'000;
     const int64_t iterations = argc > 3 ? std::atoll(argv[3]) : 40;
     const auto say = [](const gradus::posttrain::Progress& p) {
-      if (p.phase == "k15") std::printf("iteration %2d   reward %.3f\n", static_cast<int>(p.iteration), p.metrics.front().second);
+      if (p.phase == "k15")
+        std::printf("iteration %2d   reward %.3f\n", static_cast<int>(p.iteration), p.metrics.front().second);
     };
 
-    auto model = gradus::lm::Model::create({.layers = 4, .width = 128, .heads = 4}, gradus::character_tokenizer("01#>=$", "$"));
+    auto model =
+        gradus::lm::Model::create({.layers = 4, .width = 128, .heads = 4}, gradus::character_tokenizer("01#>=$", "$"));
     gradus::Run run(folder, {.seed = 7});
     gradus::posttrain::sft(run, model, Parity{}, {.tokens = tokens});
-    gradus::posttrain::k15(run, model, Parity{}, {.iterations = iterations, .prompts = 64, .samples = 16, .tau = 0.5}, {.on_step = say});
+    gradus::posttrain::k15(run, model, Parity{}, {.iterations = iterations, .prompts = 64, .samples = 16, .tau = 0.5},
+                           {.on_step = say});
     gradus::lm::save(model, folder + "/model");  // a Hugging Face folder
     return 0;
   } catch (const gradus::Error& error) {

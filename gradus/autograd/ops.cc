@@ -14,7 +14,9 @@ namespace gradus::autograd {
 
 namespace {
 
-Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype()); }
+Tensor like(const Tensor& t) {
+  return Tensor::empty(t.shape(), t.dtype());
+}
 
 }  // namespace
 
@@ -116,15 +118,16 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
   return out;
 }
 
-Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape, int64_t n_pages,
-              kernels::KeyValuePages* cache) {
+Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape,
+              int64_t n_pages, kernels::KeyValuePages* cache) {
   struct Backward final : Node {
     Var q, k, v;
     Tensor lse;
     kernels::AttentionLayout layout;
     kernels::AttentionShape shape;
     Var o;
-    Backward(Var q_in, Var k_in, Var v_in, Tensor l, const kernels::AttentionLayout& a, const kernels::AttentionShape& s, Var out)
+    Backward(Var q_in, Var k_in, Var v_in, Tensor l, const kernels::AttentionLayout& a,
+             const kernels::AttentionShape& s, Var out)
         : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), o(out) {}
     void backward(Tape& tape) override {
       const Tensor d_o = tape.take_grad(o);
@@ -208,12 +211,14 @@ Tensor head_logits(const Tensor& x, const Parameter& weight) {
 // Calls body(begin, end) for consecutive pieces of at most kHeadRows rows.
 template <class Body>
 void for_head_chunks(size_t n, Body body) {
-  for (size_t begin = 0; begin < n; begin += kHeadRows) body(begin, std::min(n, begin + static_cast<size_t>(kHeadRows)));
+  for (size_t begin = 0; begin < n; begin += kHeadRows)
+    body(begin, std::min(n, begin + static_cast<size_t>(kHeadRows)));
 }
 
 }  // namespace
 
-Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids, double temperature) {
+Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids,
+                    double temperature) {
   struct Backward final : Node {
     Var x;
     Parameter& weight;
@@ -291,8 +296,8 @@ Var weighted_sum(Var x, std::span<const double> weights) {
       tape.accumulate(x, std::move(d_x));
     }
   };
-  require(x.value().numel() == static_cast<int64_t>(weights.size()), "weighted_sum: {} values but {} weights", x.value().numel(),
-          weights.size());
+  require(x.value().numel() == static_cast<int64_t>(weights.size()), "weighted_sum: {} values but {} weights",
+          x.value().numel(), weights.size());
   Tape& tape = *x.tape;
   Tensor y = Tensor::empty({1}, x.value().dtype());
   if (y.dtype() == DType::f64) {

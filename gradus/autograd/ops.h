@@ -1,6 +1,6 @@
-// The differentiable operators: a small closed set, each a forward and a backward kernel (gradus/kernels has the equations).
-// All take and give row-major [rows, columns] values of one dtype (f32 or f64). Spans and layouts handed in must outlive the tape's
-// next reset. Shape errors are thrown by the kernels as invalid_argument.
+// The differentiable operators: a small closed set, each a forward and a backward kernel (gradus/kernels has the
+// equations). All take and give row-major [rows, columns] values of one dtype (f32 or f64). Spans and layouts handed in
+// must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +25,24 @@ Var linear(Var x, Parameter& weight, Parameter* bias = nullptr);
 Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table);
 
 // kernels::attention_forward over q [rows, H * D], k and v [rows, G * D].
-//   cache == nullptr: the sequences are whole (training); keys and values go through pages of their own, made for this call:
+//   cache == nullptr: the sequences are whole (training); keys and values go through pages of their own, made for this
+//   call:
 //                     layout.block_table must number n_pages pages.
 //   cache != nullptr: rows are appended to the cache's pages first; inference only.
-Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape, int64_t n_pages,
-              kernels::KeyValuePages* cache);
+Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape,
+              int64_t n_pages, kernels::KeyValuePages* cache);
 
 // silu(gate) * up.
 Var swiglu(Var gate, Var up);
 
 Var add(Var a, Var b);
 
-// The output head in one operator: log p(ids[i] | row rows[i]) -> [n] where the logits are x W^T and p = softmax(logits / temperature).
-// Logits exist for kHeadRows rows at a time and are recomputed in the backward.
+// The output head in one operator: log p(ids[i] | row rows[i]) -> [n] where the logits are x W^T and p = softmax(logits
+// / temperature). Logits exist for kHeadRows rows at a time and are recomputed in the backward.
 //   x [rows, C], weight.value [n_vocab, C], rows and ids of equal length n; temperature > 0
 inline constexpr int64_t kHeadRows = 1024;
-Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids, double temperature);
+Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids,
+                    double temperature);
 
 // sum_i weights[i] * x[i] -> [1], added in double.   x [n]; weights are constants.
 Var weighted_sum(Var x, std::span<const double> weights);

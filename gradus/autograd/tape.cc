@@ -26,7 +26,8 @@ void Tape::accumulate(Var x, Tensor d_x) {
 
 void Tape::backward(Var loss, double seed) {
   GRADUS_CHECK(recording() && loss.tape == this);
-  require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element", to_string(value(loss).shape()));
+  require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element",
+          to_string(value(loss).shape()));
   Tensor d_loss = Tensor::empty(value(loss).shape(), value(loss).dtype());
   kernels::fill(d_loss, seed);
   accumulate(loss, std::move(d_loss));

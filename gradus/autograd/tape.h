@@ -1,5 +1,6 @@
-// Reverse-mode differentiation: a tape of fused operators (gradus/autograd/ops.h), run backwards once. Values and gradients are f32, or f64 on
-// the scalar references. A tape is reused: after the first step neither its nodes nor its tensors allocate.
+// Reverse-mode differentiation: a tape of fused operators (gradus/autograd/ops.h), run backwards once. Values and
+// gradients are f32, or f64 on the scalar references. A tape is reused: after the first step neither its nodes nor its
+// tensors allocate.
 #pragma once
 
 #include <cstddef>
@@ -65,7 +66,8 @@ class Tape {
 
   // dL/dx as accumulated so far; undefined if nothing has flowed in.
   const Tensor& grad(Var x) const { return slot(x).grad; }
-  // Adds d_x to dL/dx. The first is taken over and may be shared between values: whoever writes into one checks is_unique.
+  // Adds d_x to dL/dx. The first is taken over and may be shared between values: whoever writes into one checks
+  // is_unique.
   void accumulate(Var x, Tensor d_x);
 
   // Records a node; its backward will run after those of all later nodes. Only while recording.
@@ -74,8 +76,9 @@ class Tape {
     nodes_.push_back(new (allocate(sizeof(N), alignof(N))) N(std::forward<Args>(args)...));
   }
 
-  // Runs all nodes backwards from dL/dloss = `seed`; `loss` has one element. Gradients of parameters are added to Parameter::grad.
-  // The order of additions is the reverse order of recording: fixed. Intermediate gradients are freed as they are used up.
+  // Runs all nodes backwards from dL/dloss = `seed`; `loss` has one element. Gradients of parameters are added to
+  // Parameter::grad. The order of additions is the reverse order of recording: fixed. Intermediate gradients are freed
+  // as they are used up.
   void backward(Var loss, double seed = 1.0);
 
   // Gradient of a node's output, moved out of the tape: each output is read once, by the node that made it.
@@ -102,6 +105,8 @@ class Tape {
   size_t block_ = 0, used_ = 0;
 };
 
-inline const Tensor& Var::value() const { return tape->value(*this); }
+inline const Tensor& Var::value() const {
+  return tape->value(*this);
+}
 
 }  // namespace gradus::autograd

@@ -18,7 +18,8 @@ std::string name(Device device) {
 void* device_allocate(Device device, std::size_t bytes) {
   if (device.type == DeviceType::cuda) return cuda::allocate(device.index, bytes);
   void* address = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-  if (address == nullptr) fail(ErrorCode::exhausted, "tensor: no memory for {} bytes; make the batch or the model smaller", bytes);
+  if (address == nullptr)
+    fail(ErrorCode::exhausted, "tensor: no memory for {} bytes; make the batch or the model smaller", bytes);
   return address;
 }
 

@@ -18,7 +18,8 @@ struct Device {
 
 std::string name(Device device);  // "cpu", "cuda:0"
 
-// Memory of one device, aligned to 64 bytes. Throws unsupported where the build lacks the device, exhausted when memory is.
+// Memory of one device, aligned to 64 bytes. Throws unsupported where the build lacks the device, exhausted when memory
+// is.
 void* device_allocate(Device device, std::size_t bytes);
 void device_free(Device device, void* address) noexcept;
 

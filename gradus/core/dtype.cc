@@ -7,12 +7,16 @@ namespace gradus {
 std::size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::f64:
-    case DType::i64: return 8;
+    case DType::i64:
+      return 8;
     case DType::f32:
-    case DType::i32: return 4;
+    case DType::i32:
+      return 4;
     case DType::bf16:
-    case DType::f16: return 2;
-    case DType::u8: return 1;
+    case DType::f16:
+      return 2;
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
@@ -27,7 +31,9 @@ std::string_view safetensors_name(DType dtype) {
   return kNames[static_cast<int>(dtype)];
 }
 
-bool is_floating(DType dtype) { return dtype <= DType::f16; }
+bool is_floating(DType dtype) {
+  return dtype <= DType::f16;
+}
 
 Float16 to_f16(float x) {
   const uint32_t u = std::bit_cast<uint32_t>(x);

@@ -25,9 +25,11 @@ constexpr BFloat16 to_bf16(float x) {
   if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((u >> 16) | 0x40u)};
   return {static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16)};
 }
-constexpr float to_float(BFloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+constexpr float to_float(BFloat16 x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
 
-Float16 to_f16(float x);   // round to nearest even, overflow to infinity
+Float16 to_f16(float x);  // round to nearest even, overflow to infinity
 float to_float(Float16 x);
 
 std::size_t size_of(DType dtype);  // bytes of one element
@@ -39,18 +41,32 @@ bool is_floating(DType dtype);
 template <class T>
 struct dtype_of;
 template <>
-struct dtype_of<double> { static constexpr DType value = DType::f64; };
+struct dtype_of<double> {
+  static constexpr DType value = DType::f64;
+};
 template <>
-struct dtype_of<float> { static constexpr DType value = DType::f32; };
+struct dtype_of<float> {
+  static constexpr DType value = DType::f32;
+};
 template <>
-struct dtype_of<BFloat16> { static constexpr DType value = DType::bf16; };
+struct dtype_of<BFloat16> {
+  static constexpr DType value = DType::bf16;
+};
 template <>
-struct dtype_of<Float16> { static constexpr DType value = DType::f16; };
+struct dtype_of<Float16> {
+  static constexpr DType value = DType::f16;
+};
 template <>
-struct dtype_of<int64_t> { static constexpr DType value = DType::i64; };
+struct dtype_of<int64_t> {
+  static constexpr DType value = DType::i64;
+};
 template <>
-struct dtype_of<int32_t> { static constexpr DType value = DType::i32; };
+struct dtype_of<int32_t> {
+  static constexpr DType value = DType::i32;
+};
 template <>
-struct dtype_of<uint8_t> { static constexpr DType value = DType::u8; };
+struct dtype_of<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
 
 }  // namespace gradus

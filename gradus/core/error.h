@@ -51,7 +51,8 @@ template <class... Args>
 // Throws Error{invalid_argument} unless `ok`. For arguments that a caller may get wrong.
 template <class... Args>
 void require(bool ok, fmt::format_string<Args...> format, Args&&... args) {
-  if (!ok) [[unlikely]] fail(ErrorCode::invalid_argument, format, std::forward<Args>(args)...);
+  if (!ok) [[unlikely]]
+    fail(ErrorCode::invalid_argument, format, std::forward<Args>(args)...);
 }
 
 namespace detail {

@@ -13,7 +13,8 @@ namespace gradus {
 // The file's bytes. Throws not_found or io, naming the path.
 std::string read_file(const std::filesystem::path& path);
 
-// Replaces `path` as a whole: a reader sees the old bytes or the new ones. Throws io (disk full, no permission); then the old file stands.
+// Replaces `path` as a whole: a reader sees the old bytes or the new ones. Throws io (disk full, no permission); then
+// the old file stands.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
 // The same, with the bytes written in pieces through `append(data, size)`.

@@ -41,9 +41,13 @@ uint64_t Rng::bits64() {
   return low | (uint64_t{bits32()} << 32);
 }
 
-double Rng::uniform() { return static_cast<double>(bits64() >> 11) * 0x1p-53; }
+double Rng::uniform() {
+  return static_cast<double>(bits64() >> 11) * 0x1p-53;
+}
 
-float Rng::uniform_f32() { return static_cast<float>(bits32() >> 8) * 0x1p-24f; }
+float Rng::uniform_f32() {
+  return static_cast<float>(bits32() >> 8) * 0x1p-24f;
+}
 
 int64_t Rng::below(int64_t n) {
   require(n >= 1, "random integer below {}: the bound must be at least 1", n);

@@ -1,6 +1,6 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as
-// 1, 2, 3", section 3.3). A stream is named by (seed, purpose, index, position), never shared, so that what is drawn does
-// not depend on batching, thread count, scheduling or speculation.
+// 1, 2, 3", section 3.3). A stream is named by (seed, purpose, index, position), never shared, so that what is drawn
+// does not depend on batching, thread count, scheduling or speculation.
 #pragma once
 
 #include <array>
@@ -12,19 +12,29 @@ namespace gradus {
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 // What a stream is for; values are part of the format of a run and never change.
-enum class Purpose : uint16_t { init = 1, data = 2, sample = 3, shuffle = 4, held_out = 5, environment = 6, noise = 7, test = 8 };
+enum class Purpose : uint16_t {
+  init = 1,
+  data = 2,
+  sample = 3,
+  shuffle = 4,
+  held_out = 5,
+  environment = 6,
+  noise = 7,
+  test = 8
+};
 
 class Rng {
  public:
-  // index: which item (sequence, problem, parameter); below 2^48; position: where in it (token). A stream has 2^34 words.
+  // index: which item (sequence, problem, parameter); below 2^48; position: where in it (token). A stream has 2^34
+  // words.
   Rng(uint64_t seed, Purpose purpose, uint64_t index = 0, uint32_t position = 0);
 
   uint32_t bits32();
   uint64_t bits64();
-  double uniform();                  // [0, 1), 53 bits
-  float uniform_f32();               // [0, 1), 24 bits
-  int64_t below(int64_t n);          // 0 .. n-1, unbiased; n >= 1
-  double normal();                   // mean 0, variance 1 (Box-Muller)
+  double uniform();          // [0, 1), 53 bits
+  float uniform_f32();       // [0, 1), 24 bits
+  int64_t below(int64_t n);  // 0 .. n-1, unbiased; n >= 1
+  double normal();           // mean 0, variance 1 (Box-Muller)
 
  private:
   std::array<uint32_t, 4> counter_;

@@ -56,7 +56,8 @@ class StorageCache {
   static std::size_t bytes_of(int size_class) {
     if (size_class == 0) return 256;
     const int log2 = (size_class - 1) / 4 + 8;
-    return (std::size_t{1} << log2) + static_cast<std::size_t>((size_class - 1) % 4 + 1) * (std::size_t{1} << (log2 - 2));
+    return (std::size_t{1} << log2) +
+           static_cast<std::size_t>((size_class - 1) % 4 + 1) * (std::size_t{1} << (log2 - 2));
   }
 
   Storage* take(std::size_t bytes, Device device) {
@@ -117,7 +118,9 @@ StorageCache& cache() {
 
 }  // namespace
 
-int references(const Storage* s) noexcept { return s->references.load(std::memory_order_acquire); }
+int references(const Storage* s) noexcept {
+  return s->references.load(std::memory_order_acquire);
+}
 
 void retain(Storage* s) noexcept {
   if (s != nullptr) s->references.fetch_add(1, std::memory_order_relaxed);
@@ -163,11 +166,13 @@ Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
   return t;
 }
 
-Device Tensor::device() const { return storage_ ? storage_->device : Device{}; }
+Device Tensor::device() const {
+  return storage_ ? storage_->device : Device{};
+}
 
 Tensor Tensor::view(Shape shape) const {
-  require(shape.numel() == numel(), "view: {} has {} elements but {} has {}", to_string(shape_), numel(), to_string(shape),
-          shape.numel());
+  require(shape.numel() == numel(), "view: {} has {} elements but {} has {}", to_string(shape_), numel(),
+          to_string(shape), shape.numel());
   Tensor t = *this;
   t.shape_ = shape;
   return t;
@@ -199,16 +204,24 @@ void Tensor::copy_from(const Tensor& source) {
   std::memcpy(data_, source.data_, bytes());
 }
 
-void Tensor::fill_zero() { std::memset(data_, 0, bytes()); }
+void Tensor::fill_zero() {
+  std::memset(data_, 0, bytes());
+}
 
-bool Tensor::is_unique() const { return storage_ != nullptr && detail::references(storage_) == 1; }
+bool Tensor::is_unique() const {
+  return storage_ != nullptr && detail::references(storage_) == 1;
+}
 
 void Tensor::check_dtype(DType wanted) const {
   require(dtype_ == wanted, "tensor: elements are {} but were asked for as {}", name(dtype_), name(wanted));
 }
 
-int64_t tensor_storages_created() { return detail::cache().created(); }
+int64_t tensor_storages_created() {
+  return detail::cache().created();
+}
 
-void trim_tensor_storage() { detail::cache().trim(); }
+void trim_tensor_storage() {
+  detail::cache().trim();
+}
 
 }  // namespace gradus

@@ -88,12 +88,12 @@ class Tensor {
   void* raw() { return data_; }
   const void* raw() const { return data_; }
 
-  Tensor view(Shape shape) const;                    // the same elements under another shape of equal numel
-  Tensor rows(int64_t begin, int64_t end) const;     // elements [begin, end) of the first dimension, shared
-  Tensor clone() const;                              // own copy
-  void copy_from(const Tensor& source);              // same shape and dtype
+  Tensor view(Shape shape) const;                 // the same elements under another shape of equal numel
+  Tensor rows(int64_t begin, int64_t end) const;  // elements [begin, end) of the first dimension, shared
+  Tensor clone() const;                           // own copy
+  void copy_from(const Tensor& source);           // same shape and dtype
   void fill_zero();
-  bool is_unique() const;                            // no other tensor shares the storage
+  bool is_unique() const;  // no other tensor shares the storage
 
  private:
   void check_dtype(DType wanted) const;
@@ -106,8 +106,8 @@ class Tensor {
 
 template <class T>
 Tensor Tensor::from(std::span<const T> values, Shape shape) {
-  require(static_cast<int64_t>(values.size()) == shape.numel(), "tensor: {} values do not fill the shape {}", values.size(),
-          to_string(shape));
+  require(static_cast<int64_t>(values.size()) == shape.numel(), "tensor: {} values do not fill the shape {}",
+          values.size(), to_string(shape));
   Tensor t = empty(shape, dtype_of<T>::value);
   for (size_t i = 0; i < values.size(); ++i) t.data<T>()[i] = values[i];
   return t;

@@ -89,7 +89,7 @@ struct ThreadPool::State {
       }
       seen = generation.load(std::memory_order_acquire);
       if (stopping.load()) return;
-      inside.fetch_add(1);             // seq_cst: either we see the job closed, or the caller sees us inside
+      inside.fetch_add(1);  // seq_cst: either we see the job closed, or the caller sees us inside
       if (open.load()) work();
       inside.fetch_sub(1);
     }

@@ -21,8 +21,9 @@ class ThreadPool {
 
   int size() const { return n_threads_; }
 
-  // Calls body(context, i) once for each i in [0, n), on any thread, in any order, and returns when all are done. The first
-  // exception is rethrown after the rest have finished. A call from inside a body, or while another thread is in `run`, runs in its caller.
+  // Calls body(context, i) once for each i in [0, n), on any thread, in any order, and returns when all are done. The
+  // first exception is rethrown after the rest have finished. A call from inside a body, or while another thread is in
+  // `run`, runs in its caller.
   void run(int64_t n, void (*body)(void* context, int64_t i), void* context);
 
  private:
@@ -46,7 +47,8 @@ void parallel_for(int64_t n, Body&& body) {
     return;
   }
   pool().run(
-      n, [](void* context, int64_t i) { (*static_cast<B*>(context))(i); }, const_cast<void*>(static_cast<const void*>(&body)));
+      n, [](void* context, int64_t i) { (*static_cast<B*>(context))(i); },
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
 // body(begin, end) for consecutive ranges of at most `grain` items that cover [0, n).

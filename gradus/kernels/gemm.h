@@ -1,9 +1,10 @@
-// Matrix products whose summation order is a written contract, so that the product of one row has the same bits in a batch
-// of one and of thousands, packed or plain, from oneDNN or from our own kernel, on any number of threads.
+// Matrix products whose summation order is a written contract, so that the product of one row has the same bits in a
+// batch of one and of thousands, packed or plain, from oneDNN or from our own kernel, on any number of threads.
 //
 // The contract, for every output element c[m, n] over the inner index k = 0 .. K-1:
 //   1. K is cut into blocks of gemm_k_block(K, transpose_a) from k = 0.
-//   2. Inside a block: acc = 0, then acc = multiply_add(a[m, k], b[k, n], acc) for k ascending (isa.h: fused where the machine can).
+//   2. Inside a block: acc = 0, then acc = multiply_add(a[m, k], b[k, n], acc) for k ascending (isa.h: fused where the
+//   machine can).
 //   3. Block sums are added in order: t = block 0; t = t + block 1; ...
 //   4. With `accumulate`, c = c + t; else c = t. An empty K gives t = 0.
 // `ref::gemm` states it in six lines; it is what oneDNN's AVX-512 kernels compute (checked at start-up, per shape).
@@ -39,13 +40,15 @@ struct PackedMatrix {
 PackedMatrix pack_matrix(const Tensor& b, bool transpose_b);
 void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c);  // C = A B
 
-// Who computes. `automatic` picks the faster of the two by shape; `onednn` falls back to ours where the probe found other bits.
+// Who computes. `automatic` picks the faster of the two by shape; `onednn` falls back to ours where the probe found
+// other bits.
 enum class GemmBackend { automatic, highway, onednn };
 void set_gemm_backend(GemmBackend backend);
 GemmBackend gemm_backend();
 std::string_view name(GemmBackend backend);
 
-// Whether oneDNN computed this shape within the contract when it was last asked (probed on first use). For tests and records.
+// Whether oneDNN computed this shape within the contract when it was last asked (probed on first use). For tests and
+// records.
 bool onednn_keeps_contract(int64_t k, int64_t n, bool transpose_b);
 
 }  // namespace gradus::kernels

@@ -1,7 +1,7 @@
 #include "gradus/kernels/isa.h"
 
-#include <dnnl.hpp>
 #include <hwy/targets.h>
+#include <dnnl.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -15,11 +15,16 @@ namespace {
 
 int64_t highway_target(Isa isa) {
   switch (isa) {
-    case Isa::sse4: return HWY_SSE4;
-    case Isa::avx2: return HWY_AVX2;
-    case Isa::avx512: return HWY_AVX3;
-    case Isa::neon: return HWY_NEON;
-    case Isa::ref: return 0;
+    case Isa::sse4:
+      return HWY_SSE4;
+    case Isa::avx2:
+      return HWY_AVX2;
+    case Isa::avx512:
+      return HWY_AVX3;
+    case Isa::neon:
+      return HWY_NEON;
+    case Isa::ref:
+      return 0;
   }
   return 0;
 }
@@ -28,8 +33,11 @@ constexpr Isa kVectorIsas[] = {Isa::sse4, Isa::avx2, Isa::avx512, Isa::neon};
 
 void limit_onednn(Isa isa) {
 #if defined(__x86_64__)
-  const auto limit = isa == Isa::avx512 ? dnnl::cpu_isa::all : isa == Isa::avx2 ? dnnl::cpu_isa::avx2 : dnnl::cpu_isa::sse41;
-  dnnl_set_max_cpu_isa(static_cast<dnnl_cpu_isa_t>(limit));  // refused once oneDNN has been used: then the probe decides
+  const auto limit = isa == Isa::avx512 ? dnnl::cpu_isa::all
+                     : isa == Isa::avx2 ? dnnl::cpu_isa::avx2
+                                        : dnnl::cpu_isa::sse41;
+  dnnl_set_max_cpu_isa(
+      static_cast<dnnl_cpu_isa_t>(limit));  // refused once oneDNN has been used: then the probe decides
 #else
   static_cast<void>(isa);
 #endif
@@ -48,9 +56,11 @@ Isa initial_isa() {
   const char* wanted = std::getenv("GRADUS_ISA");
   if (wanted == nullptr || *wanted == 0) return supported.back();
   const std::optional<Isa> isa = isa_from_name(wanted);
-  if (!isa) fail(ErrorCode::invalid_argument, "GRADUS_ISA is '{}', but must be ref, sse4, avx2, avx512 or neon", wanted);
+  if (!isa)
+    fail(ErrorCode::invalid_argument, "GRADUS_ISA is '{}', but must be ref, sse4, avx2, avx512 or neon", wanted);
   if (std::find(supported.begin(), supported.end(), *isa) == supported.end()) {
-    fail(ErrorCode::unsupported, "GRADUS_ISA is {}, which this machine does not have; its best is {}", wanted, name(supported.back()));
+    fail(ErrorCode::unsupported, "GRADUS_ISA is {}, which this machine does not have; its best is {}", wanted,
+         name(supported.back()));
   }
   return *isa;
 }
@@ -91,17 +101,22 @@ std::vector<Isa> supported_isas() {
   return out;
 }
 
-Isa active_isa() { return slot().load(std::memory_order_relaxed); }
+Isa active_isa() {
+  return slot().load(std::memory_order_relaxed);
+}
 
 void set_isa(Isa isa) {
   const std::vector<Isa> supported = supported_isas();
   if (std::find(supported.begin(), supported.end(), isa) == supported.end()) {
-    fail(ErrorCode::unsupported, "instruction set {} is not available on this machine; its best is {}", name(isa), name(supported.back()));
+    fail(ErrorCode::unsupported, "instruction set {} is not available on this machine; its best is {}", name(isa),
+         name(supported.back()));
   }
   slot().store(isa, std::memory_order_relaxed);
   apply(isa);
 }
 
-bool fused_multiply_add() { return active_isa() != Isa::sse4; }
+bool fused_multiply_add() {
+  return active_isa() != Isa::sse4;
+}
 
 }  // namespace gradus::kernels

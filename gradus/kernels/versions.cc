@@ -1,8 +1,8 @@
 #include "gradus/kernels/versions.h"
 
-#include <dnnl.hpp>
 #include <fmt/format.h>
 #include <hwy/highway.h>
+#include <dnnl.hpp>
 
 namespace gradus::kernels {
 

@@ -17,9 +17,13 @@ Model Model::create(nn::TransformerConfig config, Tokenizer tokenizer, uint64_t 
   return Model(std::move(transformer), std::move(tokenizer));
 }
 
-std::string Model::config_text() const { return config_json(config(), tokenizer_.eos_id(), tokenizer_.pad_id(), transformer_->dtype()); }
+std::string Model::config_text() const {
+  return config_json(config(), tokenizer_.eos_id(), tokenizer_.pad_id(), transformer_->dtype());
+}
 
-std::string Model::tokenizer_text() const { return tokenizer_json(tokenizer_); }
+std::string Model::tokenizer_text() const {
+  return tokenizer_json(tokenizer_);
+}
 
 NamedTensors Model::weights() const {
   NamedTensors out;
@@ -34,18 +38,19 @@ void Model::set_weights(const SafetensorsFile& file, std::string_view origin) {
     const Tensor* t = file.find(p->name);
     if (t == nullptr) fail(ErrorCode::corrupt, "{}: tensor {} is missing; config.json asks for it", origin, p->name);
     if (t->shape() != p->value.shape()) {
-      fail(ErrorCode::corrupt, "{}: tensor {} is {}, but config.json asks for {}", origin, p->name, to_string(t->shape()),
-           to_string(p->value.shape()));
+      fail(ErrorCode::corrupt, "{}: tensor {} is {}, but config.json asks for {}", origin, p->name,
+           to_string(t->shape()), to_string(p->value.shape()));
     }
     if (t->dtype() != p->value.dtype()) {
-      fail(ErrorCode::unsupported, "{}: tensor {} is {}; only {} weights are read today", origin, p->name, name(t->dtype()),
-           name(p->value.dtype()));
+      fail(ErrorCode::unsupported, "{}: tensor {} is {}; only {} weights are read today", origin, p->name,
+           name(t->dtype()), name(p->value.dtype()));
     }
   }
   for (const auto& [tensor_name, tensor] : file.tensors) {
     const bool tied_copy = tensor_name == "lm_head.weight" && config().tie_embeddings;
     if (!known.contains(tensor_name) && !tied_copy) {
-      fail(ErrorCode::corrupt, "{}: tensor {} does not belong to the model that config.json describes", origin, tensor_name);
+      fail(ErrorCode::corrupt, "{}: tensor {} does not belong to the model that config.json describes", origin,
+           tensor_name);
     }
   }
   for (nn::Parameter* p : transformer_->parameters()) {
@@ -66,16 +71,18 @@ void save(const Model& model, const std::filesystem::path& folder) {
 
 Model load(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) {
-    fail(ErrorCode::not_found, "model {}: no such folder; give one with config.json, model.safetensors and tokenizer.json", folder.string());
+    fail(ErrorCode::not_found,
+         "model {}: no such folder; give one with config.json, model.safetensors and tokenizer.json", folder.string());
   }
   const auto path = [&](const char* file) { return folder / file; };
   const HfConfig config = parse_config_json(read_file(path("config.json")), path("config.json").string());
   const std::string tokenizer_config =
       std::filesystem::exists(path("tokenizer_config.json")) ? read_file(path("tokenizer_config.json")) : std::string();
-  Tokenizer tokenizer = parse_tokenizer_json(read_file(path("tokenizer.json")), path("tokenizer.json").string(), tokenizer_config);
+  Tokenizer tokenizer =
+      parse_tokenizer_json(read_file(path("tokenizer.json")), path("tokenizer.json").string(), tokenizer_config);
   if (tokenizer.n_vocab() > config.model.n_vocab) {
-    fail(ErrorCode::corrupt, "model {}: tokenizer.json has {} tokens but config.json a vocab_size of {}", folder.string(),
-         tokenizer.n_vocab(), config.model.n_vocab);
+    fail(ErrorCode::corrupt, "model {}: tokenizer.json has {} tokens but config.json a vocab_size of {}",
+         folder.string(), tokenizer.n_vocab(), config.model.n_vocab);
   }
   Model model(std::make_unique<nn::Transformer>(config.model), std::move(tokenizer));
   model.set_weights(read_safetensors(path("model.safetensors")), path("model.safetensors").string());

@@ -13,7 +13,7 @@ namespace {
 // A sequence being decoded.
 struct Running {
   size_t request = 0;
-  int32_t n_cached = 0;              // tokens whose keys are in the cache
+  int32_t n_cached = 0;  // tokens whose keys are in the cache
   std::vector<int32_t> pages;
 };
 
@@ -21,18 +21,23 @@ struct Running {
 class Generation {
  public:
   Generation(Model& model, const SamplerConfig& config, std::span<const SampleRequest> requests)
-      : model_(model), config_(config), requests_(requests), samples_(requests.size()), tape_(nn::Tape::Mode::inference) {
+      : model_(model),
+        config_(config),
+        requests_(requests),
+        samples_(requests.size()),
+        tape_(nn::Tape::Mode::inference) {
     require(config.max_batch >= 1 && config.max_tokens >= 1 && config.prefill_rows >= 1,
-            "sampler: max_batch {}, max_tokens {} and prefill_rows {} must be at least 1", config.max_batch, config.max_tokens,
-            config.prefill_rows);
+            "sampler: max_batch {}, max_tokens {} and prefill_rows {} must be at least 1", config.max_batch,
+            config.max_tokens, config.prefill_rows);
     size_t longest = 0;
     for (const SampleRequest& r : requests) {
       require(!r.prompt.empty(), "sampler: an empty prompt; give at least one token");
       longest = std::max(longest, r.prompt.size());
     }
     const auto positions = static_cast<int64_t>(longest) + config.max_tokens;
-    require(positions <= model.config().max_positions, "sampler: a prompt of {} tokens and max_tokens {} need {} positions, but the model has {}",
-            longest, config.max_tokens, positions, model.config().max_positions);
+    require(positions <= model.config().max_positions,
+            "sampler: a prompt of {} tokens and max_tokens {} need {} positions, but the model has {}", longest,
+            config.max_tokens, positions, model.config().max_positions);
     const int64_t batch = std::min<int64_t>(config.max_batch, static_cast<int64_t>(requests.size()));
     const int64_t blocks = (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
     cache_ = model.transformer().make_cache(batch * blocks);
@@ -90,7 +95,8 @@ class Generation {
     }
     for (const Running& r : running_) {
       batch_.block_table.insert(batch_.block_table.end(), r.pages.begin(), r.pages.end());
-      batch_.block_table.resize(batch_.block_table.size() + static_cast<size_t>(batch_.max_blocks) - r.pages.size(), -1);
+      batch_.block_table.resize(batch_.block_table.size() + static_cast<size_t>(batch_.max_blocks) - r.pages.size(),
+                                -1);
     }
   }
 
@@ -142,7 +148,8 @@ class Generation {
 
 }  // namespace
 
-std::vector<Sample> Sampler::generate(std::span<const SampleRequest> requests, const std::function<bool()>& should_stop) {
+std::vector<Sample> Sampler::generate(std::span<const SampleRequest> requests,
+                                      const std::function<bool()>& should_stop) {
   stats_ = {};
   Generation generation(model_, config_, requests);
   while (!generation.done()) {

@@ -34,7 +34,8 @@ void TokenBatch::number_pages() {
   block_table.assign(static_cast<size_t>(n_sequences() * max_blocks), -1);
   n_pages = 0;
   for (int64_t s = 0; s < n_sequences(); ++s) {
-    for (int64_t b = 0; b < blocks_of(s); ++b) block_table[static_cast<size_t>(s * max_blocks + b)] = static_cast<int32_t>(n_pages++);
+    for (int64_t b = 0; b < blocks_of(s); ++b)
+      block_table[static_cast<size_t>(s * max_blocks + b)] = static_cast<int32_t>(n_pages++);
   }
 }
 

@@ -77,7 +77,8 @@ void Transformer::allocate_gradients() {
 void Transformer::pack() {
   for (Parameter* p : order_) {
     const bool is_input_table = p == embedding_ && !config_.tie_embeddings;
-    if (p->value.rank() == 2 && !is_input_table && !p->packed.panels.defined()) p->packed = kernels::pack_matrix(p->value, true);
+    if (p->value.rank() == 2 && !is_input_table && !p->packed.panels.defined())
+      p->packed = kernels::pack_matrix(p->value, true);
   }
 }
 
@@ -90,7 +91,8 @@ kernels::AttentionShape Transformer::attention_shape() const {
 
 KeyValueCache Transformer::make_cache(int64_t n_pages) const {
   KeyValueCache cache{.layers = {}, .n_pages = n_pages};
-  for (int64_t i = 0; i < config_.layers; ++i) cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(), dtype_));
+  for (int64_t i = 0; i < config_.layers; ++i)
+    cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(), dtype_));
   return cache;
 }
 
@@ -106,7 +108,8 @@ Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::
 
 Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache) {
   Var x = embedding(tape, batch.ids, *embedding_);
-  for (size_t i = 0; i < layers_.size(); ++i) x = block(x, layers_[i], batch, cache != nullptr ? &cache->layers[i] : nullptr);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    x = block(x, layers_[i], batch, cache != nullptr ? &cache->layers[i] : nullptr);
   return rms_norm(x, *final_norm_, config_.norm_eps);
 }
 

@@ -33,9 +33,10 @@ class Transformer {
   const TransformerConfig& config() const { return config_; }
   DType dtype() const { return dtype_; }
 
-  // Normal weights with std 1/sqrt(fan in); those that write into the residual stream are further divided by sqrt(2 layers)
-  // (Radford et al. 2019, section 2.3), and the embedding is 3/sqrt(width): with the usual 0.02 the first blocks drown the token's
-  // own vector, and `chain` takes several times the tokens (docs/chain.md). Gains 1, biases 0. Streams: Rng(seed, init, index).
+  // Normal weights with std 1/sqrt(fan in); those that write into the residual stream are further divided by sqrt(2
+  // layers) (Radford et al. 2019, section 2.3), and the embedding is 3/sqrt(width): with the usual 0.02 the first
+  // blocks drown the token's own vector, and `chain` takes several times the tokens (docs/chain.md). Gains 1, biases 0.
+  // Streams: Rng(seed, init, index).
   void initialise(uint64_t seed);
 
   // All weights in a fixed order, with the names of a Hugging Face checkpoint.
@@ -46,7 +47,8 @@ class Transformer {
   // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
   void pack();
 
-  // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or position out of range.
+  // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or
+  // position out of range.
   Var hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache = nullptr);
 
   // x W_head^T -> [n, n_vocab] for the given rows of `hidden`; inference.

@@ -7,20 +7,22 @@ namespace gradus::nn {
 TransformerConfig TransformerConfig::resolved() const {
   TransformerConfig c = *this;
   require(layers >= 1 && width >= 1 && heads >= 1 && n_vocab >= 1 && max_positions >= 1,
-          "model: layers {}, width {}, heads {}, n_vocab {}, max_positions {} must all be at least 1", layers, width, heads, n_vocab,
-          max_positions);
-  require(kv_heads >= 0 && head_size >= 0 && ffn_width >= 0, "model: kv_heads {}, head_size {}, ffn_width {} must not be negative",
-          kv_heads, head_size, ffn_width);
+          "model: layers {}, width {}, heads {}, n_vocab {}, max_positions {} must all be at least 1", layers, width,
+          heads, n_vocab, max_positions);
+  require(kv_heads >= 0 && head_size >= 0 && ffn_width >= 0,
+          "model: kv_heads {}, head_size {}, ffn_width {} must not be negative", kv_heads, head_size, ffn_width);
   if (c.kv_heads == 0) c.kv_heads = heads;
   if (c.head_size == 0) {
-    require(width % heads == 0, "model: heads {} do not divide width {}; choose another count or set head_size", heads, width);
+    require(width % heads == 0, "model: heads {} do not divide width {}; choose another count or set head_size", heads,
+            width);
     c.head_size = width / heads;
   }
   if (c.ffn_width == 0) c.ffn_width = (8 * width / 3 + 31) / 32 * 32;
   require(heads % c.kv_heads == 0, "model: kv_heads {} do not divide heads {}", c.kv_heads, heads);
-  require(c.head_size % 8 == 0 && c.head_size <= 256, "model: head_size {} is not a multiple of 8 up to 256; change width or heads",
-          c.head_size);
-  require(rope_theta > 0 && norm_eps > 0, "model: rope_theta {} and norm_eps {} must be positive", rope_theta, norm_eps);
+  require(c.head_size % 8 == 0 && c.head_size <= 256,
+          "model: head_size {} is not a multiple of 8 up to 256; change width or heads", c.head_size);
+  require(rope_theta > 0 && norm_eps > 0, "model: rope_theta {} and norm_eps {} must be positive", rope_theta,
+          norm_eps);
   return c;
 }
 

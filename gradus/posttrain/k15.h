@@ -1,13 +1,15 @@
-// Reinforcement learning by online policy mirror descent, as Kimi k1.5 does it (arXiv 2501.12599, section 2.3.2, eq. 3).
+// Reinforcement learning by online policy mirror descent, as Kimi k1.5 does it (arXiv 2501.12599, section 2.3.2, eq.
+// 3).
 //
-// Notation: x problem, y_j its j-th sampled answer (j = 1..k), r_j reward, pi_i the policy that sampled, pi_theta the one in training.
-// Per iteration i:
+// Notation: x problem, y_j its j-th sampled answer (j = 1..k), r_j reward, pi_i the policy that sampled, pi_theta the
+// one in training. Per iteration i:
 //   1. sample y_1..y_k ~ pi_i(. | x) for each problem x; r_j = reward(x, y_j); r_bar = mean_j r_j
 //   2. Delta_j = sum_t log pi_theta(y_jt) - log pi_i(y_jt), with log pi_i as recorded when y_j was sampled
 //   3. ascend (1/k) sum_j w_j grad log pi_theta(y_j),  w_j = r_j - r_bar - tau * Delta_j held constant      (3)
 //   4. the optimiser and the reference pi_i start anew: each iteration is a new problem
-// No value network, no clipping of ratios, no division by a standard deviation or a length. Sampler and trainer agree bit for bit,
-// so Delta_j is exactly 0 before the first update and no pass recomputes "old" or "reference" log-probabilities.
+// No value network, no clipping of ratios, no division by a standard deviation or a length. Sampler and trainer agree
+// bit for bit, so Delta_j is exactly 0 before the first update and no pass recomputes "old" or "reference"
+// log-probabilities.
 #pragma once
 
 #include <cstdint>
@@ -23,21 +25,22 @@ namespace gradus::posttrain {
 
 struct K15Config {
   int64_t iterations = 40;
-  int64_t prompts = 64;            // problems per iteration
-  int64_t samples = 16;            // answers per problem, k
-  double tau = 0.5;                // strength of the pull towards the policy that sampled
-  int64_t minibatches = 8;         // updates per iteration, one pass over the answers
+  int64_t prompts = 64;     // problems per iteration
+  int64_t samples = 16;     // answers per problem, k
+  double tau = 0.5;         // strength of the pull towards the policy that sampled
+  int64_t minibatches = 8;  // updates per iteration, one pass over the answers
   double learning_rate = 1.5e-4;
-  double last_rate = 0.1;          // share of it at the last iteration, reached by half a cosine: what was found is not unlearned by noise
-  int64_t inner_warmup = 4;        // updates with a rising rate after each reset
+  double last_rate =
+      0.1;  // share of it at the last iteration, reached by half a cosine: what was found is not unlearned by noise
+  int64_t inner_warmup = 4;  // updates with a rising rate after each reset
   double clip_norm = 1.0;
   double temperature = 1.0;
-  int64_t max_tokens = 100;        // per answer
-  int64_t max_rows = 2048;         // rows of a micro-batch
+  int64_t max_tokens = 100;          // per answer
+  int64_t max_rows = 2048;           // rows of a micro-batch
   int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
-  double widened_at = 0.5;         // share of the iterations at which all difficulties are in use
-  bool prioritised = false;        // more of the difficulties that fail
-  std::string weighting = "k15";   // "rest": imitate the correct answers only, the baseline that k1.5 is compared with
+  double widened_at = 0.5;           // share of the iterations at which all difficulties are in use
+  bool prioritised = false;          // more of the difficulties that fail
+  std::string weighting = "k15";  // "rest": imitate the correct answers only, the baseline that k1.5 is compared with
 
   template <class F>
   void fields(F& f) {
@@ -75,8 +78,9 @@ class K15 {
 
   bool done() const { return state_.iteration >= config_.iterations; }
 
-  // One iteration. Metrics: reward_mean, response_tokens_mean, mismatch_max, grad_norm, delta_mean, long_share, ended_share,
-  // groups_mixed (share of problems with both right and wrong answers), tokens. Throws diverged, interrupted.
+  // One iteration. Metrics: reward_mean, response_tokens_mean, mismatch_max, grad_norm, delta_mean, long_share,
+  // ended_share, groups_mixed (share of problems with both right and wrong answers), tokens. Throws diverged,
+  // interrupted.
   Metrics iterate(const std::function<bool()>& should_stop = {});
 
   const RolloutBatch& rollouts() const { return rollouts_; }  // of the last iteration
@@ -100,6 +104,8 @@ class K15 {
 };
 
 // w_j of equation 3.
-inline double k15_weight(double reward, double reward_mean, double tau, double delta) { return reward - reward_mean - tau * delta; }
+inline double k15_weight(double reward, double reward_mean, double tau, double delta) {
+  return reward - reward_mean - tau * delta;
+}
 
 }  // namespace gradus::posttrain

@@ -1,4 +1,5 @@
-// What the learners of this room share: the model under training, the task, where progress goes, and how a run is asked to stop.
+// What the learners of this room share: the model under training, the task, where progress goes, and how a run is asked
+// to stop.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ struct Progress {
 // Callbacks of a learner; each may be empty.
 struct Hooks {
   std::function<void(const Progress&)> on_step;
-  std::function<bool()> should_stop;       // asked between steps and while sampling; true ends the learner with Error{interrupted}
+  std::function<bool()>
+      should_stop;  // asked between steps and while sampling; true ends the learner with Error{interrupted}
 };
 
 }  // namespace gradus::posttrain

@@ -13,15 +13,17 @@ namespace gradus::posttrain {
 
 struct TrainSequence {
   std::span<const int32_t> tokens{};  // prompt and response; must outlive the call
-  int64_t prompt_tokens = 0;        // >= 1; the response is tokens[prompt_tokens ..)
-  std::span<const int32_t> angles{};  // positions for the rotary angles, one per token; empty = 0, 1, 2, ... (all or none of a batch)
+  int64_t prompt_tokens = 0;          // >= 1; the response is tokens[prompt_tokens ..)
+  std::span<const int32_t>
+      angles{};  // positions for the rotary angles, one per token; empty = 0, 1, 2, ... (all or none of a batch)
 
   int64_t response_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
 };
 
 class PackedLikelihood {
  public:
-  // temperature > 0: log pi is that of softmax(logits / temperature). A micro-batch takes sequences until max_rows would be passed.
+  // temperature > 0: log pi is that of softmax(logits / temperature). A micro-batch takes sequences until max_rows
+  // would be passed.
   PackedLikelihood(nn::Transformer& model, double temperature, int64_t max_rows)
       : model_(model), temperature_(temperature), max_rows_(max_rows) {}
 
@@ -33,7 +35,8 @@ class PackedLikelihood {
   void run(std::span<const TrainSequence> sequences, const Weigh& weigh, const Backward& backward);
 
   // Forward only: visit(i, log_probs) for each sequence, from the same packed pass that the gradient uses.
-  void evaluate(std::span<const TrainSequence> sequences, const std::function<void(size_t, std::span<const float>)>& visit);
+  void evaluate(std::span<const TrainSequence> sequences,
+                const std::function<void(size_t, std::span<const float>)>& visit);
 
  private:
   // Packs sequences from `begin` on; returns the end of the micro-batch.

@@ -6,8 +6,8 @@
 
 namespace gradus::posttrain {
 
-RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Problem> problems, const RolloutConfig& config,
-                           const std::function<bool()>& should_stop) {
+RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Problem> problems,
+                           const RolloutConfig& config, const std::function<bool()>& should_stop) {
   const lm::Tokenizer& tokenizer = model.tokenizer();
   std::vector<std::vector<int32_t>> prompts;
   std::vector<lm::SampleRequest> requests;
@@ -65,12 +65,13 @@ Evaluation evaluate(const Task& task, const RolloutBatch& batch) {
   return e;
 }
 
-EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems, lm::SamplerConfig sampler,
-                           const std::function<bool()>& should_stop) {
+EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems,
+                           lm::SamplerConfig sampler, const std::function<bool()>& should_stop) {
   const auto at = [&](double temperature) {
     sampler.temperature = temperature;
-    return evaluate(task, make_rollouts(model, task, problems, {.samples = 1, .first_sequence = uint64_t{1} << 46, .sampler = sampler},
-                                        should_stop));
+    return evaluate(
+        task, make_rollouts(model, task, problems,
+                            {.samples = 1, .first_sequence = uint64_t{1} << 46, .sampler = sampler}, should_stop));
   };
   return {.sampled = at(1.0), .greedy = at(0.0)};
 }
@@ -79,12 +80,14 @@ double mismatch_max(lm::Model& model, std::span<const Rollout> rollouts, double 
   std::vector<TrainSequence> sequences;
   for (const Rollout& r : rollouts) sequences.push_back(r.sequence());
   double largest = 0;
-  PackedLikelihood(model.transformer(), temperature, max_rows).evaluate(sequences, [&](size_t i, std::span<const float> log_probs) {
-    for (size_t t = 0; t < log_probs.size(); ++t) {
-      const double difference = std::abs(static_cast<double>(log_probs[t]) - static_cast<double>(rollouts[i].log_probs[t]));
-      largest = difference <= largest || std::isnan(largest) ? largest : difference;  // a NaN wins
-    }
-  });
+  PackedLikelihood(model.transformer(), temperature, max_rows)
+      .evaluate(sequences, [&](size_t i, std::span<const float> log_probs) {
+        for (size_t t = 0; t < log_probs.size(); ++t) {
+          const double difference =
+              std::abs(static_cast<double>(log_probs[t]) - static_cast<double>(rollouts[i].log_probs[t]));
+          largest = difference <= largest || std::isnan(largest) ? largest : difference;  // a NaN wins
+        }
+      });
   return largest;
 }
 

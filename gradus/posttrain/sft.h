@@ -14,18 +14,18 @@
 namespace gradus::posttrain {
 
 struct SftConfig {
-  int64_t tokens = 3'000'000;      // budget, prompts included
-  int64_t sequences = 96;          // per step
-  double learning_rate = 2e-3;     // peak; cosine to a tenth over the budget
-  double warmup = 0.02;            // share of the budget with a rising rate
+  int64_t tokens = 3'000'000;   // budget, prompts included
+  int64_t sequences = 96;       // per step
+  double learning_rate = 2e-3;  // peak; cosine to a tenth over the budget
+  double warmup = 0.02;         // share of the budget with a rising rate
   double weight_decay = 0.01;
   double clip_norm = 1.0;
-  int64_t max_rows = 2048;         // rows of a micro-batch
-  int64_t min_difficulty = 0;      // easier problems than the task's own may help a start; 0 = the task's least
+  int64_t max_rows = 2048;           // rows of a micro-batch
+  int64_t min_difficulty = 0;        // easier problems than the task's own may help a start; 0 = the task's least
   int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
-  double widened_at = 0.5;         // share of the budget at which all difficulties are in use
-  double stretch = 1.0;            // sequences of n tokens get random ascending positions below n times up to this; 1 = off
-  int64_t max_difficulty = 0;      // none beyond this in the warm-up; 0 = the task's greatest
+  double widened_at = 0.5;           // share of the budget at which all difficulties are in use
+  double stretch = 1.0;        // sequences of n tokens get random ascending positions below n times up to this; 1 = off
+  int64_t max_difficulty = 0;  // none beyond this in the warm-up; 0 = the task's greatest
 
   template <class F>
   void fields(F& f) {
@@ -39,7 +39,8 @@ struct SftConfig {
     f("min_difficulty", min_difficulty, "least difficulty of the warm-up; 0 = the task's; easier ones help a start");
     f("first_max_difficulty", first_max_difficulty, "start with difficulties up to this and widen; 0 = all at once");
     f("widened_at", widened_at, "share of the budget at which all difficulties are in use");
-    f("stretch", stretch, "random positions spread over up to this times the length, for half of the sequences; 1 = off");
+    f("stretch", stretch,
+      "random positions spread over up to this times the length, for half of the sequences; 1 = off");
     f("max_difficulty", max_difficulty, "none beyond this in the warm-up; 0 = the task's greatest");
   }
 

@@ -54,8 +54,8 @@ int64_t count_tokens(const lm::Model& model, const Problem& p, std::string_view 
   try {
     return static_cast<int64_t>(model.tokenizer().encode(text).size());
   } catch (const Error& e) {
-    fail(e.code(), "{}{}: {}; take data that the model was trained to read, or another model", p.place.empty() ? "" : p.place + ": ",
-         part, e.what());
+    fail(e.code(), "{}{}: {}; take data that the model was trained to read, or another model",
+         p.place.empty() ? "" : p.place + ": ", part, e.what());
   }
 }
 
@@ -67,13 +67,15 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
     const std::string place = p.place.empty() ? "" : p.place + ": ";
     const int64_t prompt = count_tokens(model, p, "prompt", task.prompt(p));
     require(prompt + config.k15.max_tokens <= room,
-            "{}a prompt of {} tokens and an answer of up to {} (k15.max_tokens) do not fit the model's {} positions; {}lower k15.max_tokens",
+            "{}a prompt of {} tokens and an answer of up to {} (k15.max_tokens) do not fit the model's {} positions; "
+            "{}lower k15.max_tokens",
             place, prompt, config.k15.max_tokens, room, remedy);
     if (config.reward.empty()) count_tokens(model, p, "answer", p.answer);  // one that could never be given
     if (p.demonstration.empty() || !wants_warm_up(config, task)) continue;
     const int64_t response = count_tokens(model, p, "response", p.demonstration);
-    require(prompt + response + 1 <= room, "{}a prompt of {} tokens and a response of {} do not fit the model's {} positions; {}shorten it",
-            place, prompt, response, room, remedy);
+    require(prompt + response + 1 <= room,
+            "{}a prompt of {} tokens and a response of {} do not fit the model's {} positions; {}shorten it", place,
+            prompt, response, room, remedy);
   }
 }
 
@@ -81,14 +83,18 @@ TrainingOptions training_options(const TrainConfig& c) {
   return {.problems = c.eval.problems, .quick_problems = c.eval.quick_problems, .every = c.eval.every};
 }
 
-Hooks hooks_of(const TrainObserver& observer) { return {.on_step = observer.on_step, .should_stop = observer.should_stop}; }
+Hooks hooks_of(const TrainObserver& observer) {
+  return {.on_step = observer.on_step, .should_stop = observer.should_stop};
+}
 
 std::vector<Example> make_examples(lm::Model& model, const Task& task, const TrainConfig& config) {
   const auto [least, greatest] = task.difficulties();
-  const auto problems = held_out_set(task, {.n = kExamples, .least_difficulty = least, .greatest_difficulty = greatest});
+  const auto problems =
+      held_out_set(task, {.n = kExamples, .least_difficulty = least, .greatest_difficulty = greatest});
   const RolloutBatch batch = make_rollouts(
       model, task, problems,
-      {.samples = 1, .sampler = {.max_tokens = config.k15.max_tokens, .temperature = 0, .seed = static_cast<uint64_t>(config.seed)}});
+      {.samples = 1,
+       .sampler = {.max_tokens = config.k15.max_tokens, .temperature = 0, .seed = static_cast<uint64_t>(config.seed)}});
   std::vector<Example> out;
   for (const Rollout& r : batch.rollouts) {
     out.push_back({task.prompt(batch.problems[r.problem]), r.answer, r.reward.correct, r.ended});
@@ -97,8 +103,8 @@ std::vector<Example> make_examples(lm::Model& model, const Task& task, const Tra
 }
 
 // All that is left to do of a run. The same code for a new run and a resumed one.
-TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config, const TrainObserver& observer,
-                  Training& training) {
+TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config,
+                  const TrainObserver& observer, Training& training) {
   const auto note = [&](const std::string& line) {
     if (observer.on_note) observer.on_note(line);
   };
@@ -139,12 +145,13 @@ TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const Train
 
 }  // namespace
 
-TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config, std::vector<std::string> command_line,
-                   const TrainObserver& observer) {
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& observer) {
   use_threads(config);
   const std::shared_ptr<const Task> task = make_task(config);
   check_can_start(*task, !config.model.empty());
-  require(config.reinforces() || task->has_demonstrations(), "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
+  require(config.reinforces() || task->has_demonstrations(),
+          "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
   lm::Model model = make_model(config, *task);
   check_fits(model, *task, config);
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
@@ -153,8 +160,9 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                            .record = make_record(std::move(command_line)),
                            .clock = {}});
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} threads, {}", directory.string(), config.task, config.algorithm,
-                                 model.config().n_parameters(), pool().size(), kernels::name(kernels::active_isa())));
+    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} threads, {}", directory.string(), config.task,
+                                 config.algorithm, model.config().n_parameters(), pool().size(),
+                                 kernels::name(kernels::active_isa())));
     if (const std::string about = task->about(); !about.empty()) observer.on_note(about);
   }
   Training training(run, model, *task, training_options(config), hooks_of(observer));
@@ -162,7 +170,8 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
   return work(run, model, *task, config, observer, training);
 }
 
-TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line, const TrainObserver& observer) {
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
+                    const TrainObserver& observer) {
   run::ResumedRun resumed = run::Run::open(directory);
   const TrainConfig config = config_of_run(directory);
   config.check();
@@ -181,7 +190,8 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   Training training(resumed.run, model, *task, training_options(config), hooks_of(observer),
                     parse_train_state(resumed.checkpoint.state, origin));
   training.restore(resumed.checkpoint);
-  if (observer.on_note) observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
+  if (observer.on_note)
+    observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
   return work(resumed.run, model, *task, config, observer, training);
 }
 
@@ -189,7 +199,8 @@ EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainCon
   const auto [least, greatest] = task.difficulties();
   const auto problems = held_out_set(
       task, {.n = static_cast<int>(config.eval.problems), .least_difficulty = least, .greatest_difficulty = greatest});
-  return evaluate_on(model, task, problems, {.max_tokens = config.k15.max_tokens, .seed = static_cast<uint64_t>(config.seed)});
+  return evaluate_on(model, task, problems,
+                     {.max_tokens = config.k15.max_tokens, .seed = static_cast<uint64_t>(config.seed)});
 }
 
 std::filesystem::path model_folder_of(const std::filesystem::path& path) {
@@ -198,7 +209,8 @@ std::filesystem::path model_folder_of(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(run.checkpoints())) {
     if (const auto latest = run::latest_checkpoint(run.checkpoints())) return *latest;
   }
-  fail(ErrorCode::not_found, "{}: neither a model folder (config.json) nor a run with a checkpoint; train one with `gradus train`",
+  fail(ErrorCode::not_found,
+       "{}: neither a model folder (config.json) nor a run with a checkpoint; train one with `gradus train`",
        path.string());
 }
 

@@ -1,5 +1,5 @@
-// A whole training run from a configuration: task, model, warm-up, RL, evaluations, run folder. What `gradus train`, `resume` and
-// `eval` do, for any program.
+// A whole training run from a configuration: task, model, warm-up, RL, evaluations, run folder. What `gradus train`,
+// `resume` and `eval` do, for any program.
 #pragma once
 
 #include <filesystem>
@@ -35,11 +35,13 @@ struct TrainSummary {
 };
 
 // A new run in `directory`. `command_line` is kept in the record. Throws what the parts throw.
-TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config, std::vector<std::string> command_line,
-                   const TrainObserver& observer = {});
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& observer = {});
 
-// Goes on with an interrupted run; a finished one only returns its summary. Warns through on_note when what decides bits has changed.
-TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line, const TrainObserver& observer = {});
+// Goes on with an interrupted run; a finished one only returns its summary. Warns through on_note when what decides
+// bits has changed.
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
+                    const TrainObserver& observer = {});
 
 // Sampled and greedy accuracy of a run's latest checkpoint, or of a model folder on `config`'s task.
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config);

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <tuple>
 
-#include "gradus/core/error.h"
 #include "gradus/core/edit_distance.h"
+#include "gradus/core/error.h"
 #include "gradus/posttrain/reward_program.h"
 #include "gradus/posttrain/tasks/chain.h"
 #include "gradus/posttrain/tasks/jsonl.h"
@@ -25,7 +25,9 @@ void check_known(std::string_view what, std::string_view value, const std::vecto
 
 ChainConfig chain_config(const ChainSection& c) {
   const auto saturated = [](int64_t v) { return static_cast<int>(std::clamp<int64_t>(v, INT32_MIN, INT32_MAX)); };
-  return {.min_operators = saturated(c.min_operators), .max_operators = saturated(c.max_operators), .long_share = c.long_share};
+  return {.min_operators = saturated(c.min_operators),
+          .max_operators = saturated(c.max_operators),
+          .long_share = c.long_share};
 }
 
 // Of a new model. The vocabulary comes from the task and makes no difference here.
@@ -45,8 +47,10 @@ void check_shape(nn::TransformerConfig shape) {
 
 const std::vector<Named>& algorithms() {
   static const std::vector<Named> list = {
-      {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up", "arXiv 2501.12599, section 2.3.2, eq. 3"},
-      {"rest", "imitation of the correct samples only: the baseline that k15 is compared with", "arXiv 2308.08998; 2501.12599, figure 10"},
+      {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up",
+       "arXiv 2501.12599, section 2.3.2, eq. 3"},
+      {"rest", "imitation of the correct samples only: the baseline that k15 is compared with",
+       "arXiv 2308.08998; 2501.12599, figure 10"},
       {"sft", "supervised fine-tuning on demonstrations", "arXiv 2203.02155, section 3.5"},
   };
   return list;
@@ -54,7 +58,8 @@ const std::vector<Named>& algorithms() {
 
 const std::vector<Named>& tasks() {
   static const std::vector<Named> list = {
-      {"chain", "digits joined by + - *, evaluated from left to right modulo 7: thinking step by step pays", "gradus/posttrain/tasks/chain.h"},
+      {"chain", "digits joined by + - *, evaluated from left to right modulo 7: thinking step by step pays",
+       "gradus/posttrain/tasks/chain.h"},
       {"jsonl", "your own problems, one JSON object a line: data=FILE", "docs/data.md"},
   };
   return list;
@@ -67,13 +72,13 @@ void TrainConfig::check() const {
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   for (const int64_t n : {eval.problems, eval.quick_problems, eval.every}) {
-    require(n >= 1 && n <= INT32_MAX, "eval.problems {}, eval.quick_problems {} and eval.every {} must be 1 to {}", eval.problems,
-            eval.quick_problems, eval.every, INT32_MAX);
+    require(n >= 1 && n <= INT32_MAX, "eval.problems {}, eval.quick_problems {} and eval.every {} must be 1 to {}",
+            eval.problems, eval.quick_problems, eval.every, INT32_MAX);
   }
   require(task == "jsonl" || data.empty(), "data={} is only read by the task jsonl, not by {}", data, task);
   require(task != "jsonl" || !data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
-  require(reward_timeout_s > 0 && reward_timeout_s < 1e6, "reward_timeout_s is {}, but must be positive and below a million",
-          reward_timeout_s);
+  require(reward_timeout_s > 0 && reward_timeout_s < 1e6,
+          "reward_timeout_s is {}, but must be positive and below a million", reward_timeout_s);
   if (model.empty()) check_shape(architecture.shape);
   std::pair<int, int> difficulties{1, 1};
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
@@ -98,7 +103,8 @@ std::shared_ptr<const Task> make_task(const TrainConfig& c) {
   }
   if (c.reward.empty()) return task;
   const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(c.reward_timeout_s * 1000));
-  return std::make_shared<ProgramJudgedTask>(std::move(task), RewardProgramConfig{.program = c.reward, .batch_timeout = timeout});
+  return std::make_shared<ProgramJudgedTask>(std::move(task),
+                                             RewardProgramConfig{.program = c.reward, .batch_timeout = timeout});
 }
 
 PresetChoice find_preset(std::string_view name) {

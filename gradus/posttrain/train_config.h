@@ -68,7 +68,8 @@ struct EvalSection {
   template <class F>
   void fields(F& f) {
     f("problems", problems, "held-out problems before and after");
-    f("quick_problems", quick_problems, "held-out problems at a checkpoint; the best checkpoint has the highest accuracy of these");
+    f("quick_problems", quick_problems,
+      "held-out problems at a checkpoint; the best checkpoint has the highest accuracy of these");
     f("every", every, "iterations between checkpoints");
   }
 };
@@ -109,7 +110,8 @@ struct TrainConfig {
     f.section("eval", eval);
   }
 
-  // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the nearest known one.
+  // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the
+  // nearest known one.
   void check() const;
   bool reinforces() const { return algorithm != "sft"; }
 };

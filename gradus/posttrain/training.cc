@@ -12,9 +12,13 @@ namespace {
 
 using nlohmann::json;
 
-double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
-json to_json_number(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
+json to_json_number(double x) {
+  return std::isfinite(x) ? json(x) : json(nullptr);
+}
 
 json to_json(const Evaluation& e) {
   return {{"answers", e.answers},
@@ -26,7 +30,9 @@ json to_json(const Evaluation& e) {
           {"short_accuracy", to_json_number(e.short_accuracy)}};
 }
 
-double number(const json& j, const char* key) { return j.at(key).is_null() ? std::nan("") : j.at(key).get<double>(); }
+double number(const json& j, const char* key) {
+  return j.at(key).is_null() ? std::nan("") : j.at(key).get<double>();
+}
 
 Evaluation parse_evaluation(const json& j) {
   return {.answers = j.at("answers").get<int64_t>(),
@@ -54,7 +60,8 @@ double metric(const Metrics& metrics, std::string_view name) {
   return 0;
 }
 
-std::vector<run::Rollout> to_rows(const Task& task, const lm::Tokenizer& tokenizer, const RolloutBatch& batch, int64_t iteration) {
+std::vector<run::Rollout> to_rows(const Task& task, const lm::Tokenizer& tokenizer, const RolloutBatch& batch,
+                                  int64_t iteration) {
   std::vector<run::Rollout> rows;
   for (size_t i = 0; i < batch.rollouts.size(); ++i) {
     const Rollout& r = batch.rollouts[i];
@@ -90,20 +97,22 @@ std::string to_json(const TrainState& s) {
 TrainState parse_train_state(std::string_view text, std::string_view origin) {
   const json j = parse_json(text, origin);
   try {
-    return {.phase = j.at("phase").get<std::string>(),
-            .step = j.at("step").get<int64_t>(),
-            .sft = {j.at("sft").at("step").get<int64_t>(), j.at("sft").at("tokens").get<int64_t>()},
-            .k15 = {j.at("k15").at("iteration").get<int64_t>(), j.at("k15").at("curriculum").get<std::vector<double>>()},
-            .before = parse_pair(j.at("before")),
-            .after = parse_pair(j.at("after")),
-            .mismatch_max = number(j, "mismatch_max"),
-            .elapsed_s = j.at("elapsed_s").get<double>()};
+    return {
+        .phase = j.at("phase").get<std::string>(),
+        .step = j.at("step").get<int64_t>(),
+        .sft = {j.at("sft").at("step").get<int64_t>(), j.at("sft").at("tokens").get<int64_t>()},
+        .k15 = {j.at("k15").at("iteration").get<int64_t>(), j.at("k15").at("curriculum").get<std::vector<double>>()},
+        .before = parse_pair(j.at("before")),
+        .after = parse_pair(j.at("after")),
+        .mismatch_max = number(j, "mismatch_max"),
+        .elapsed_s = j.at("elapsed_s").get<double>()};
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
   }
 }
 
-Training::Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks, TrainState state)
+Training::Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks,
+                   TrainState state)
     : run_(run),
       model_(model),
       task_(task),
@@ -112,12 +121,15 @@ Training::Training(run::Run& run, lm::Model& model, const Task& task, const Trai
       state_(std::move(state)),
       started_s_(steady_seconds() - state_.elapsed_s) {}
 
-void Training::log(std::string_view phase, const Metrics& metrics) { run_.log(state_.step, phase, metrics); }
+void Training::log(std::string_view phase, const Metrics& metrics) {
+  run_.log(state_.step, phase, metrics);
+}
 
 void Training::stop_if_asked() {
   if (!hooks_.should_stop || !hooks_.should_stop()) return;
   if (saved_step_ != state_.step) checkpoint();  // one that is there stays as it is, with its score
-  fail(ErrorCode::interrupted, "train: stopped at step {}; `gradus resume {}` goes on", state_.step, run_.paths().directory.string());
+  fail(ErrorCode::interrupted, "train: stopped at step {}; `gradus resume {}` goes on", state_.step,
+       run_.paths().directory.string());
 }
 
 void Training::sft(const SftConfig& config) {
@@ -142,7 +154,8 @@ void Training::sft(const SftConfig& config) {
     Metrics metrics = learner.step();
     ++state_.step;
     state_.sft = learner.state();
-    metrics.emplace_back("tokens_per_s", static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
+    metrics.emplace_back("tokens_per_s",
+                         static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
     metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
     const bool last = learner.done();
     if (state_.sft.step % options_.log_every == 0 || last) log("sft", metrics);
@@ -189,7 +202,8 @@ void Training::k15(const K15Config& config) {
     }
     metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
     log("k15", metrics);
-    run_.log_rollouts(state_.k15.iteration, to_rows(task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
+    run_.log_rollouts(state_.k15.iteration,
+                      to_rows(task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
     if (hooks_.on_step) {
       hooks_.on_step({.phase = "k15",
                       .iteration = state_.k15.iteration,
@@ -211,21 +225,24 @@ EvaluationPair Training::evaluate(int64_t n_problems, int64_t max_tokens) {
   }
 }
 
-EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop) {
+EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_tokens,
+                                              const std::function<bool()>& should_stop) {
   const auto [least, greatest] = task_.difficulties();
-  const std::vector<Problem> problems =
-      held_out_set(task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
+  const std::vector<Problem> problems = held_out_set(
+      task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
   return evaluate_on(model_, task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop);
 }
 
 void Training::checkpoint(std::optional<double> score) {
   state_.elapsed_s = steady_seconds() - started_s_;
-  run::Checkpoint c{.step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
+  run::Checkpoint c{
+      .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
   c.tensors["model.safetensors"] = model_.weights();
   if (moments_ != nullptr) {
     NamedTensors& saved = c.tensors["trainer.safetensors"];
     const auto add = [&](const char* prefix, const std::vector<Tensor>& moments) {
-      for (size_t i = 0; i < moments.size(); ++i) saved.emplace_back(prefix + moments_->parameters()[i]->name, moments[i]);
+      for (size_t i = 0; i < moments.size(); ++i)
+        saved.emplace_back(prefix + moments_->parameters()[i]->name, moments[i]);
     };
     add("adamw.m.", moments_->first_moments());
     add("adamw.v.", moments_->second_moments());
@@ -246,9 +263,10 @@ void Training::restore(const run::Checkpoint& checkpoint) {
     for (const nn::Parameter* p : model_.transformer().parameters()) {
       const std::string wanted = prefix + p->name;
       const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
-      if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() || tensor->second.dtype() != p->value.dtype()) {
-        fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step, wanted,
-             to_string(p->value.shape()));
+      if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
+          tensor->second.dtype() != p->value.dtype()) {
+        fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
+             wanted, to_string(p->value.shape()));
       }
       in_order.push_back(*tensor);
     }

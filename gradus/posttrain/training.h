@@ -1,5 +1,6 @@
-// The phases of a training run with their logs and checkpoints: warm-up, reinforcement, evaluation. After any interruption it goes on
-// from the last checkpoint, bit for bit as if nothing had happened. The algorithms are in sft.h and k15.h.
+// The phases of a training run with their logs and checkpoints: warm-up, reinforcement, evaluation. After any
+// interruption it goes on from the last checkpoint, bit for bit as if nothing had happened. The algorithms are in sft.h
+// and k15.h.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ struct TrainState {
   SftState sft;
   K15State k15;
   std::optional<EvaluationPair> before, after;
-  double mismatch_max = 0;    // over all iterations so far
+  double mismatch_max = 0;  // over all iterations so far
   double elapsed_s = 0;
 };
 std::string to_json(const TrainState& state);
@@ -38,9 +39,11 @@ struct TrainingOptions {
 class Training {
  public:
   // All referenced things outlive the object. `state` is that of a checkpoint when resuming.
-  Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks = {}, TrainState state = {});
+  Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks = {},
+           TrainState state = {});
 
-  // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving one).
+  // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving
+  // one).
   void sft(const SftConfig& config);
   void k15(const K15Config& config);
 
@@ -67,9 +70,9 @@ class Training {
   Hooks hooks_;
   TrainState state_;
   double started_s_;
-  optim::AdamW* moments_ = nullptr;             // of the warm-up in progress
+  optim::AdamW* moments_ = nullptr;  // of the warm-up in progress
   std::optional<NamedTensors> saved_moments_;
-  std::optional<int64_t> saved_step_;           // of the last checkpoint
+  std::optional<int64_t> saved_step_;  // of the last checkpoint
 };
 
 // The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.

@@ -16,8 +16,8 @@ double steady_now_s() {
 
 constexpr std::string_view kRewriteLine = "\r\x1b[2K";  // to the first column, erase the line
 
-// The first `columns` characters; what stands two blanks apart is left out as a whole, where that leaves at least half of them.
-// Multi-byte UTF-8 is not cut inside.
+// The first `columns` characters; what stands two blanks apart is left out as a whole, where that leaves at least half
+// of them. Multi-byte UTF-8 is not cut inside.
 std::string_view fitting(std::string_view line, int columns) {
   if (columns <= 0) return line;
   size_t end = 0;
@@ -31,7 +31,9 @@ std::string_view fitting(std::string_view line, int columns) {
 }
 
 // Whole numbers up to 9999, then three digits: "40", "2.41M".
-std::string short_count(int64_t n) { return n < 10000 ? fmt::format("{}", n) : format_count(static_cast<double>(n)); }
+std::string short_count(int64_t n) {
+  return n < 10000 ? fmt::format("{}", n) : format_count(static_cast<double>(n));
+}
 
 }  // namespace
 

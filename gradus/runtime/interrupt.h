@@ -4,8 +4,8 @@
 
 namespace gradus::runtime {
 
-// From now on SIGINT, SIGTERM and, unless it was ignored (nohup), SIGHUP set the flag. The second such signal also restores the system's default, so that a
-// third one ends a program that does not get to its next safe point.
+// From now on SIGINT, SIGTERM and, unless it was ignored (nohup), SIGHUP set the flag. The second such signal also
+// restores the system's default, so that a third one ends a program that does not get to its next safe point.
 void install_interrupt_handlers();
 
 // True from the first signal, or request_interrupt(), until clear_interrupt(). Any thread.

@@ -150,7 +150,7 @@ TEST(Config, AnOverrideCannotSmuggleInASecondKey) {
 }
 
 TEST(Config, WrittenTextReadsBackAsWritten) {
-  rc::check([](int64_t seed, int64_t mantissa, int exponent, bool medusa, const std::vector<int64_t>& stages) {
+  EXPECT_TRUE(rc::check([](int64_t seed, int64_t mantissa, int exponent, bool medusa, const std::vector<int64_t>& stages) {
     Outer c;
     c.seed = seed;
     c.k15.tau = std::ldexp(static_cast<double>(mantissa), exponent % 200);

@@ -21,14 +21,16 @@ struct MultiplyAdd {
 };
 
 // Constants of the float exponential: e^x = 2^n * e^r, n = round(x / ln 2), r = x - n ln 2 in two parts (Cody & Waite),
-// e^r = 1 + r + r^2 (1/2 + r (1/6 + ...)) to degree 7 (Taylor; |r| <= ln2 / 2, relative error below 1e-8 before rounding).
+// e^r = 1 + r + r^2 (1/2 + r (1/6 + ...)) to degree 7 (Taylor; |r| <= ln2 / 2, relative error below 1e-8 before
+// rounding).
 struct ExpConstants {
   static constexpr float kLog2E = 0x1.715476p+0f;
   static constexpr float kLn2High = 0x1.62e400p-1f;
   static constexpr float kLn2Low = 0x1.7f7d1cp-20f;
   static constexpr float kSmallest = -0x1.5d58a0p+6f;  // below -87.3365 the result is 0: no subnormals come out
   static constexpr float kLargest = 0x1.62e42ep+6f;    // above 88.7228 the result is +inf
-  static constexpr float kTaylor[6] = {0.5f, 0x1.555556p-3f, 0x1.555556p-5f, 0x1.111112p-7f, 0x1.6c16c2p-10f, 0x1.a01a02p-13f};
+  static constexpr float kTaylor[6] = {0.5f,           0x1.555556p-3f,  0x1.555556p-5f,
+                                       0x1.111112p-7f, 0x1.6c16c2p-10f, 0x1.a01a02p-13f};
 };
 
 // e^x. exp(0) is exactly 1, exp(-inf) exactly 0, NaN stays NaN.
@@ -47,10 +49,12 @@ inline float exp(float x, MultiplyAdd mul_add = {}) {
   const int whole = static_cast<int>(n), half = whole >> 1;
   return p * scale(half) * scale(whole - half);
 }
-inline double exp(double x, MultiplyAdd = {}) { return std::exp(x); }
+inline double exp(double x, MultiplyAdd = {}) {
+  return std::exp(x);
+}
 
-// Sum of f(i) over i in [0, n) in the order of the vector kernels: 16 lanes, lane l adds i = l, l + 16, ... ascending by
-// `step(lane, i)`; then lanes are added in a tree: l += l + 8, l + 4, l + 2, l + 1.
+// Sum of f(i) over i in [0, n) in the order of the vector kernels: 16 lanes, lane l adds i = l, l + 16, ... ascending
+// by `step(lane, i)`; then lanes are added in a tree: l += l + 8, l + 4, l + 2, l + 1.
 template <class T, class Step>
 T sum_16_lanes(int64_t n, Step step) {
   T lane[16] = {};
