@@ -29,6 +29,17 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A number from `least` on, and finite.
+inline CLI::Validator at_least(double least) {
+  return CLI::Validator(
+      [least](std::string& word) -> std::string {
+        double number = 0;
+        const bool ok = CLI::detail::lexical_cast(word, number) && number >= least && number <= 1e18;
+        return ok ? "" : fmt::format("{} is not a number of at least {}", word, least);
+      },
+      "");
+}
+
 // f(), for what interprets words of the command line: an invalid_argument there is a wrong usage.
 template <class F>
 auto or_usage_error(F&& f) {

@@ -23,7 +23,7 @@ void declare(CLI::App& command, EvalOptions& o) {
   command.add_option("RUN|MODEL", o.target, "run folder (its latest checkpoint), or model folder")->required();
   command.add_option("key=value", o.overrides, "settings over those of the run: chain.max_operators=10");
   command.add_option("--task", o.task, "for a model folder: the preset whose task it is asked [chain]");
-  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]")->check(CLI::PositiveNumber);
+  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]")->check(at_least(1));
   command.add_flag("--json", o.json, "one JSON object per kind of sampling");
 }
 

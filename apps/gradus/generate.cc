@@ -25,12 +25,10 @@ struct GenerateOptions {
 void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("RUN|MODEL", o.model, "model folder, or run folder (its latest checkpoint)")->required();
   command.add_option("--prompt", o.prompt, "the text to continue, as the model was trained to see it")->required();
-  command.add_option("--temperature", o.temperature, "0 = greedy")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command.add_option("--temperature", o.temperature, "0 = greedy")->check(at_least(0))->capture_default_str();
   command.add_option("--seed", o.seed, "key of the random numbers")->capture_default_str();
-  command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(CLI::PositiveNumber)->capture_default_str();
-  command.add_option("--samples", o.samples, "answers to draw")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(at_least(1))->capture_default_str();
+  command.add_option("--samples", o.samples, "answers to draw")->check(at_least(1))->capture_default_str();
   command.add_flag("--json", o.json, "one JSON object per answer, with ids and log-probabilities");
 }
 

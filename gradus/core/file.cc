@@ -17,7 +17,9 @@ namespace {
 
 [[noreturn]] void fail_errno(std::string_view operation, const std::filesystem::path& path) {
   const int e = errno;
-  fail(e == ENOENT ? ErrorCode::not_found : ErrorCode::io, "{} {}: {}", operation, path.string(), std::strerror(e));
+  const char* remedy = e == ENOSPC || e == EDQUOT ? "; free some space" : "";
+  fail(e == ENOENT ? ErrorCode::not_found : ErrorCode::io, "{} {}: {}{}", operation, path.string(), std::strerror(e),
+       remedy);
 }
 
 class Descriptor {

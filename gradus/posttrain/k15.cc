@@ -32,6 +32,8 @@ double largest_difference(std::span<const float> a, std::span<const float> b, do
   return largest;
 }
 
+constexpr int64_t kMaxAnswers = 1 << 20;  // of an iteration; all are held in memory
+
 CurriculumConfig sampling_curriculum(std::pair<int, int> difficulties, const K15Config& c) {
   return {.least = difficulties.first,
           .greatest = difficulties.second,
@@ -47,6 +49,8 @@ void K15Config::check(std::pair<int, int> difficulties) const {
   require(prompts >= 1 && samples >= 1 && max_rows >= 1 && max_tokens >= 1,
           "k15: prompts {}, samples {}, max_rows {} and max_tokens {} must be at least 1", prompts, samples, max_rows,
           max_tokens);
+  require(prompts <= kMaxAnswers && samples <= kMaxAnswers && prompts * samples <= kMaxAnswers,
+          "k15: prompts {} and samples {} are more than {} answers an iteration", prompts, samples, kMaxAnswers);
   require(minibatches >= 1 && minibatches <= prompts, "k15: minibatches {} must be 1 to prompts {}", minibatches,
           prompts);
   require(tau > 0 && tau < 1e6 && temperature > 0 && temperature < 1e6,

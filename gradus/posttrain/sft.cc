@@ -8,6 +8,8 @@ namespace gradus::posttrain {
 
 namespace {
 
+constexpr int64_t kMaxSequences = 1 << 20;  // of a step; all are held in memory
+
 CurriculumConfig warm_up_curriculum(std::pair<int, int> difficulties, const SftConfig& c) {
   const auto [least, task_greatest] = difficulties;
   const int greatest =
@@ -35,7 +37,8 @@ std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
 
 void SftConfig::check(std::pair<int, int> difficulties) const {
   require(tokens >= 0, "sft: tokens {} must not be negative", tokens);
-  require(sequences >= 1 && max_rows >= 1, "sft: sequences {} and max_rows {} must be at least 1", sequences, max_rows);
+  require(sequences >= 1 && sequences <= kMaxSequences && max_rows >= 1, "sft: sequences {} must be 1 to {}, and max_rows {} at least 1",
+          sequences, kMaxSequences, max_rows);
   require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000",
           learning_rate);
   require(warmup >= 0 && warmup <= 1, "sft: warmup is {}, but must be a share of the budget from 0 to 1", warmup);

@@ -160,9 +160,9 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                            .record = make_record(std::move(command_line)),
                            .clock = {}});
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} threads, {}", directory.string(), config.task,
+    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} {}, {}", directory.string(), config.task,
                                  config.algorithm, model.config().n_parameters(), pool().size(),
-                                 kernels::name(kernels::active_isa())));
+                                 pool().size() == 1 ? "thread" : "threads", kernels::name(kernels::active_isa())));
     if (const std::string about = task->about(); !about.empty()) observer.on_note(about);
   }
   Training training(run, model, *task, training_options(config), hooks_of(observer));

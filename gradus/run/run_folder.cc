@@ -185,7 +185,8 @@ ResumedRun Run::open(const fs::path& directory, Clock clock) {
   RunFacts facts = read_facts(paths.record());
   recover_checkpoints(paths.checkpoints());
   const auto folder = latest_checkpoint(paths.checkpoints());
-  require(folder.has_value(), "run {}: it ended before its first checkpoint, nothing can be resumed; begin it again",
+  require(folder.has_value(),
+          "run {}: it ended before its first checkpoint, nothing can be resumed; delete the folder and begin it again",
           name);
   Checkpoint checkpoint = load_checkpoint(*folder);
   LogSinks logs = reopen_logs(paths, to_marks(checkpoint.marks, *folder), clock);

@@ -168,7 +168,7 @@ TEST(Config, WrittenTextReadsBackAsWritten) {
     RC_ASSERT(back.styles == c.styles);
     RC_ASSERT(back.k15.stages == c.k15.stages);
     RC_ASSERT(write_config(back) == text);
-  });
+  }));
 }
 
 TEST(Config, WrittenTextHoldsTheHelp) {
