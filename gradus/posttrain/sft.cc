@@ -37,8 +37,8 @@ std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
 
 void SftConfig::check(std::pair<int, int> difficulties) const {
   require(tokens >= 0, "sft: tokens {} must not be negative", tokens);
-  require(sequences >= 1 && sequences <= kMaxSequences && max_rows >= 1, "sft: sequences {} must be 1 to {}, and max_rows {} at least 1",
-          sequences, kMaxSequences, max_rows);
+  require(sequences >= 1 && sequences <= kMaxSequences && max_rows >= 1,
+          "sft: sequences {} must be 1 to {}, and max_rows {} at least 1", sequences, kMaxSequences, max_rows);
   require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000",
           learning_rate);
   require(warmup >= 0 && warmup <= 1, "sft: warmup is {}, but must be a share of the budget from 0 to 1", warmup);

@@ -3,7 +3,9 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -47,32 +49,68 @@ void count() {
   busy = false;
 }
 
-void* allocate(size_t bytes, size_t alignment) {
+void* allocate_or_null(size_t bytes, size_t alignment) noexcept {
   count();
   const size_t size = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* p = alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, size);
+  return alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, size);
+}
+
+void* allocate(size_t bytes, size_t alignment = 1) {
+  void* p = allocate_or_null(bytes, alignment);
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
 
 }  // namespace
 
-void* operator new(size_t bytes) {
-  return allocate(bytes, 1);
+// All forms: a sanitizer's own would not call these.
+using std::align_val_t, std::nothrow_t;
+void* operator new(size_t n) {
+  return allocate(n);
 }
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes, static_cast<size_t>(alignment));
+void* operator new[](size_t n) {
+  return allocate(n);
+}
+void* operator new(size_t n, align_val_t a) {
+  return allocate(n, static_cast<size_t>(a));
+}
+void* operator new[](size_t n, align_val_t a) {
+  return allocate(n, static_cast<size_t>(a));
+}
+void* operator new(size_t n, const nothrow_t&) noexcept {
+  return allocate_or_null(n, 1);
+}
+void* operator new[](size_t n, const nothrow_t&) noexcept {
+  return allocate_or_null(n, 1);
 }
 void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p) noexcept {
   std::free(p);
 }
 void operator delete(void* p, size_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::align_val_t) noexcept {
+void operator delete[](void* p, size_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, size_t, std::align_val_t) noexcept {
+void operator delete(void* p, align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p, align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, size_t, align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p, size_t, align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, const nothrow_t&) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p, const nothrow_t&) noexcept {
   std::free(p);
 }
 
@@ -113,7 +151,7 @@ Counts steady_state(Step step) {
 // A model and a fixed batch, enough rows for oneDNN and for several micro-batches.
 struct Loop {
   lm::Model model = tiny_model(
-      Chain(), 1, {.layers = 2, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true});
+      Chain(), 1, {.layers = 1, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true});
   std::vector<std::vector<int32_t>> tokens;
   std::vector<TrainSequence> sequences;
   optim::AdamW optimiser{model.transformer().parameters(), {.weight_decay = 0.01}};

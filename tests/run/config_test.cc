@@ -150,25 +150,26 @@ TEST(Config, AnOverrideCannotSmuggleInASecondKey) {
 }
 
 TEST(Config, WrittenTextReadsBackAsWritten) {
-  EXPECT_TRUE(rc::check([](int64_t seed, int64_t mantissa, int exponent, bool medusa, const std::vector<int64_t>& stages) {
-    Outer c;
-    c.seed = seed;
-    c.k15.tau = std::ldexp(static_cast<double>(mantissa), exponent % 200);
-    c.medusa = medusa;
-    c.k15.stages = stages;
-    c.data = *rc::gen::string<std::string>();
-    for (char& ch : c.data) ch = static_cast<char>(ch & 0x7f);  // TOML is UTF-8; any ASCII byte will do
-    c.styles = {c.data, "", "\"\\\n\xc3\xa9"};
-    const std::string text = write_config(c);
-    const Outer back = from_text(text);
-    RC_ASSERT(back.seed == c.seed);
-    RC_ASSERT(back.k15.tau == c.k15.tau);
-    RC_ASSERT(back.medusa == c.medusa);
-    RC_ASSERT(back.data == c.data);
-    RC_ASSERT(back.styles == c.styles);
-    RC_ASSERT(back.k15.stages == c.k15.stages);
-    RC_ASSERT(write_config(back) == text);
-  }));
+  EXPECT_TRUE(
+      rc::check([](int64_t seed, int64_t mantissa, int exponent, bool medusa, const std::vector<int64_t>& stages) {
+        Outer c;
+        c.seed = seed;
+        c.k15.tau = std::ldexp(static_cast<double>(mantissa), exponent % 200);
+        c.medusa = medusa;
+        c.k15.stages = stages;
+        c.data = *rc::gen::string<std::string>();
+        for (char& ch : c.data) ch = static_cast<char>(ch & 0x7f);  // TOML is UTF-8; any ASCII byte will do
+        c.styles = {c.data, "", "\"\\\n\xc3\xa9"};
+        const std::string text = write_config(c);
+        const Outer back = from_text(text);
+        RC_ASSERT(back.seed == c.seed);
+        RC_ASSERT(back.k15.tau == c.k15.tau);
+        RC_ASSERT(back.medusa == c.medusa);
+        RC_ASSERT(back.data == c.data);
+        RC_ASSERT(back.styles == c.styles);
+        RC_ASSERT(back.k15.stages == c.k15.stages);
+        RC_ASSERT(write_config(back) == text);
+      }));
 }
 
 TEST(Config, WrittenTextHoldsTheHelp) {
