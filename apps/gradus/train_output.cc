@@ -216,6 +216,7 @@ void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
     text += fmt::format("  {} generate {} --prompt {}\n", program, run, shell_quoted(s.examples.front().prompt));
   }
   text += fmt::format("  {} eval {}\n", program, run);
+  text += fmt::format("  {} resume RUN    (after Ctrl-C or a crash: goes on, bit for bit)\n", program);
   text += fmt::format("  {} train jsonl/k15 data=problems.jsonl    (your own data: docs/data.md)\n", program);
   out_.text(text);
 }
