@@ -37,14 +37,18 @@ bool wants_warm_up(const TrainConfig& config, const Task& task) {
   return config.sft.tokens > 0 && task.has_demonstrations() && (config.model.empty() || !config.reinforces());
 }
 
-// Those of a list, or one of each difficulty of a task that makes them up, with a response to imitate if there is one.
+// Those of a list, or some of each difficulty of a task that makes them up, with a response to imitate if there is one.
 std::vector<Problem> problems_to_check(const Task& task, const TrainConfig& config) {
+  constexpr uint64_t kDraws = 16;  // responses differ in length
   std::vector<Problem> problems = task.all_problems();
   if (!problems.empty()) return problems;
   for (int d = task.difficulties().first; d <= task.difficulties().second; ++d) {
-    Rng rng(static_cast<uint64_t>(config.seed), Purpose::held_out, static_cast<uint64_t>(d));
-    problems.push_back(task.make(rng, d));
-    problems.back().demonstration = task.demonstration(problems.back(), rng);
+    for (uint64_t i = 0; i < kDraws; ++i) {
+      Rng rng(static_cast<uint64_t>(config.seed), Purpose::held_out, static_cast<uint64_t>(d) * kDraws + i);
+      problems.push_back(task.make(rng, d));
+      const bool imitated = config.sft.max_difficulty == 0 || d <= config.sft.max_difficulty;
+      if (imitated) problems.back().demonstration = task.demonstration(problems.back(), rng);
+    }
   }
   return problems;
 }
@@ -73,9 +77,11 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
     if (config.reward.empty()) count_tokens(model, p, "answer", p.answer);  // one that could never be given
     if (p.demonstration.empty() || !wants_warm_up(config, task)) continue;
     const int64_t response = count_tokens(model, p, "response", p.demonstration);
-    require(prompt + response + 1 <= room,
-            "{}a prompt of {} tokens and a response of {} do not fit the model's {} positions; {}shorten it", place,
-            prompt, response, room, remedy);
+    const auto widest = static_cast<int64_t>(config.sft.stretch * static_cast<double>(prompt + response + 1));
+    require(widest <= room,
+            "{}a prompt of {} tokens and a response of {}, stretched {} times (sft.stretch), do not fit the model's {} "
+            "positions; {}shorten it",
+            place, prompt, response, config.sft.stretch, room, remedy);
   }
 }
 

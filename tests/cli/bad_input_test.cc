@@ -122,6 +122,11 @@ TEST_F(BadFile, RowIsNamedWithItsLine) {
   expect_refused(train_on((folder_ / "none.jsonl").string()), 1, "none.jsonl: No such file");
 }
 
+TEST_F(BadFile, StretchedPositionsBeyondTheModelAreRefusedAtOnce) {
+  expect_refused({"train", "chain", "sft.stretch=16", "--out", (folder_ / "run").string()}, 1,
+                 "stretched 16 times (sft.stretch), do not fit");
+}
+
 TEST_F(BadFile, WithoutDemonstrationsAndWithoutAModelIsRefused) {
   const std::string data =
       file("a.jsonl", "{\"question\": \"1+1\", \"answer\": 2}\n{\"question\": \"1+2\", \"answer\": 3}\n");
