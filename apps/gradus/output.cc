@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/error.h"
+#include "gradus/core/json.h"
 
 namespace gradus::app {
 
@@ -40,7 +41,7 @@ void Output::text(std::string_view text) {
 }
 
 void Output::json_line(const nlohmann::ordered_json& object) {
-  text(object.dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
+  text(write_json(object) + '\n');
 }
 
 bool Output::terminal() const {

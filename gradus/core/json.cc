@@ -96,6 +96,22 @@ json parse_json(std::string_view text, std::string_view origin, int max_depth) {
   return builder.take();
 }
 
+json try_parse_json(std::string_view text) {
+  try {
+    return parse_json(text, "");
+  } catch (const Error&) {
+    return json::value_t::discarded;
+  }
+}
+
+std::string write_json(const json& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
+std::string write_json(const nlohmann::ordered_json& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
 std::string quote_text(std::string_view text) {
   constexpr std::size_t kLongest = 64;
   const bool cut = text.size() > kLongest;

@@ -221,7 +221,7 @@ std::string config_json(const nn::TransformerConfig& config, int32_t eos_id, int
   document["bos_token_id"] = nullptr;
   document["eos_token_id"] = eos_id;
   document["pad_token_id"] = pad_id;
-  return document.dump(2) + "\n";
+  return write_json(document, 2) + "\n";
 }
 
 HfConfig parse_config_json(std::string_view text, std::string_view origin) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "gradus/core/error.h"
+#include "gradus/core/json.h"
 
 namespace gradus::posttrain {
 namespace {
@@ -18,7 +19,7 @@ std::string quoted(std::string_view text, size_t n_bytes = 200) {
 }
 
 std::string json_string(std::string_view text) {
-  return Json(std::string(text)).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  return write_json(Json(std::string(text)));
 }
 
 std::optional<double> number(const Json& value) {

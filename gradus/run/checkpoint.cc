@@ -119,7 +119,7 @@ void check_name(std::string_view name, bool tensors) {
 }
 
 json parse_object(const std::string& text) {
-  json object = json::parse(text, nullptr, false);
+  json object = try_parse_json(text);
   require(object.is_object(), "checkpoint: its state is not a JSON object but {}", quote_text(text));
   return object;
 }
@@ -141,7 +141,7 @@ void write_content(const Checkpoint& checkpoint, const fs::path& to) {
     write_file_atomically(to / name, text);
     state["files"][name] = text.size();
   }
-  write_file_atomically(to / kStateFile, state.dump(2) + '\n');
+  write_file_atomically(to / kStateFile, write_json(state, 2) + '\n');
 }
 
 void check_size(const fs::path& folder, const std::string& name, uint64_t wanted) {
@@ -209,7 +209,7 @@ Checkpoint load_checkpoint(const fs::path& folder) {
     state.at("step").get_to(checkpoint.step);
     state.at("marks").get_to(checkpoint.marks);
     state.at("files").get_to(sizes);
-    checkpoint.state = state.at("state").dump();
+    checkpoint.state = write_json(state.at("state"));
     checkpoint.score = score_in(state);
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "checkpoint {}: {}: {}; delete the folder to go on from the one before", folder.string(),

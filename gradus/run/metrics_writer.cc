@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "gradus/core/error.h"
+#include "gradus/core/json.h"
 #include "gradus/runtime/queue.h"
 #include "gradus/runtime/thread.h"
 
@@ -31,7 +32,7 @@ std::string json_line(const MetricsRow& row) {
   j["step"] = row.step;
   j["phase"] = row.phase;
   for (const auto& [name, value] : row.values) j[name] = value;
-  return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+  return write_json(j) + '\n';
 }
 
 }  // namespace

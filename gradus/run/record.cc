@@ -4,7 +4,6 @@
 #include <set>
 
 #include "gradus/core/error.h"
-#include "gradus/core/json.h"
 
 namespace gradus::run {
 
@@ -31,7 +30,7 @@ std::vector<std::string> differences(const Record& before, const Record& now) {
   return lines;
 }
 
-std::string to_json(const Record& record) {
+nlohmann::ordered_json to_json(const Record& record) {
   nlohmann::ordered_json j;
   j["started"] = record.started;
   j["git_commit"] = record.git_commit;
@@ -39,12 +38,10 @@ std::string to_json(const Record& record) {
   j["threads"] = record.threads;
   j["command_line"] = record.command_line;
   j["versions"] = record.versions;
-  // A command line may hold bytes that are not UTF-8 (file names); JSON cannot.
-  return j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+  return j;
 }
 
-Record parse_record(std::string_view json, std::string_view origin) {
-  const nlohmann::json j = parse_json(json, origin);
+Record parse_record(const nlohmann::json& j, std::string_view origin) {
   try {
     Record record;
     j.at("started").get_to(record.started);

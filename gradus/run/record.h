@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,9 @@ struct Record {
 // compared.
 std::vector<std::string> differences(const Record& before, const Record& now);
 
-std::string to_json(const Record& record);
+nlohmann::ordered_json to_json(const Record& record);
 
 // The inverse of to_json. `origin` names the source in errors. Throws corrupt.
-Record parse_record(std::string_view json, std::string_view origin);
+Record parse_record(const nlohmann::json& j, std::string_view origin);
 
 }  // namespace gradus::run

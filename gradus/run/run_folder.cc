@@ -43,8 +43,8 @@ std::string to_json(const RunFacts& facts) {
   j["format"] = kFormat;
   j["seed"] = facts.seed;
   j["keep_checkpoints"] = facts.keep_checkpoints;
-  j["record"] = nlohmann::ordered_json::parse(to_json(facts.record));
-  return j.dump(2) + '\n';
+  j["record"] = to_json(facts.record);
+  return write_json(j, 2) + '\n';
 }
 
 RunFacts read_facts(const fs::path& path) {
@@ -57,7 +57,7 @@ RunFacts read_facts(const fs::path& path) {
     }
     return {.seed = j.at("seed").get<uint64_t>(),
             .keep_checkpoints = j.at("keep_checkpoints").get<int64_t>(),
-            .record = parse_record(j.at("record").dump(), path.string())};
+            .record = parse_record(j.at("record"), path.string())};
   } catch (const nlohmann::json::exception& e) {
     fail(ErrorCode::corrupt, "run {}: {}", path.string(), e.what());
   }

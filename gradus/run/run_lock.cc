@@ -11,6 +11,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 
 namespace gradus::run {
 
@@ -20,7 +21,7 @@ constexpr const char* kLockFile = "lock";
 
 // The number in the lock file, 0 while its owner has not written it yet.
 int64_t written_pid(const std::filesystem::path& path) {
-  const auto j = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto j = try_parse_json(read_file(path));
   return j.is_object() && j.contains("pid") && j["pid"].is_number_integer() ? j["pid"].get<int64_t>() : 0;
 }
 
@@ -51,7 +52,7 @@ RunLock::RunLock(const std::filesystem::path& directory, std::string_view starte
     fail_in_use(directory, written_pid(path));
   }
   const nlohmann::ordered_json owner = {{"pid", ::getpid()}, {"host", host_name()}, {"started", started}};
-  const std::string line = owner.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+  const std::string line = write_json(owner) + '\n';
   if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, line.data(), line.size(), 0) != static_cast<ssize_t>(line.size()))
     fail_errno();
 }

@@ -14,6 +14,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 
 namespace gradus::runtime {
 
@@ -172,7 +173,7 @@ pid_t pid_of_run(const fs::path& run_dir) {
   const std::string line = first_line(read_file(lock));
   if (line.empty()) fail_not_running(run_dir);
 
-  const nlohmann::json owner = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json owner = try_parse_json(line);
   const auto pid = owner.is_object() ? owner.find("pid") : owner.end();
   if (!owner.is_object() || pid == owner.end() || !pid->is_number_integer()) {
     fail(ErrorCode::corrupt, "run {}: its lock file does not hold {{\"pid\": N, ...}}; give the process id instead",

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "gradus/core/json.h"
 #include "runs.h"
 #include "tests/core/temporary_folder.h"
 
@@ -24,14 +25,14 @@ std::vector<json> objects(const std::string& text) {
   std::vector<json> list;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    list.push_back(json::parse(line, nullptr, /*allow_exceptions=*/false));
+    list.push_back(try_parse_json(line));
     EXPECT_TRUE(list.back().is_object()) << line;
   }
   return list;
 }
 
 void expect_fields(const json& object, const std::vector<std::string>& names) {
-  for (const std::string& name : names) EXPECT_TRUE(object.contains(name)) << name << " is not in " << object.dump();
+  for (const std::string& name : names) EXPECT_TRUE(object.contains(name)) << name << " is not in " << write_json(object);
 }
 
 class Commands : public ::testing::Test {

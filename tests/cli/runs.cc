@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "gradus/run/checkpoint.h"
 #include "gradus/run/run_folder.h"
 
@@ -63,10 +64,10 @@ RunContent read_run(const std::string& directory) {
 
   std::istringstream lines(read_file(paths.metrics_jsonl()));
   for (std::string line; std::getline(lines, line);) {
-    auto row = nlohmann::ordered_json::parse(line);
+    auto row = parse_json(line, "metrics.jsonl");
     row.erase("elapsed_s");
     row.erase("tokens_per_s");
-    content.metrics_jsonl.push_back(row.dump());
+    content.metrics_jsonl.push_back(write_json(row));
   }
 
   for (const auto& entry : fs::directory_iterator(paths.checkpoints())) {

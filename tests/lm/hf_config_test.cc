@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "tests/core/expect_error.h"
 
 namespace gradus::lm {
@@ -41,9 +42,9 @@ void expect_equal(const nn::TransformerConfig& a, const nn::TransformerConfig& b
 // What is read after `change` was made to a good file.
 template <class Change>
 HfConfig read(Change change) {
-  json document = json::parse(config_json(small(), 1, 2));
+  json document = parse_json(config_json(small(), 1, 2), "config.json");
   change(document);
-  return parse_config_json(document.dump(), "config.json");
+  return parse_config_json(write_json(document), "config.json");
 }
 
 TEST(ConfigJson, SurvivesTheRoundTrip) {
@@ -65,12 +66,12 @@ TEST(ConfigJson, SurvivesTheRoundTrip) {
 
 TEST(ConfigJson, NamesArchitectureAndDtype) {
   nn::TransformerConfig c = small();
-  const json llama = json::parse(config_json(c, 1, 2));
+  const json llama = parse_json(config_json(c, 1, 2), "llama");
   EXPECT_EQ(llama["architectures"], json::array({"LlamaForCausalLM"}));
   EXPECT_EQ(llama["model_type"], "llama");
   EXPECT_EQ(llama["torch_dtype"], "float32");
   c.qkv_bias = true;
-  const json qwen = json::parse(config_json(c, 1, 2, DType::bf16));
+  const json qwen = parse_json(config_json(c, 1, 2, DType::bf16), "qwen");
   EXPECT_EQ(qwen["architectures"], json::array({"Qwen2ForCausalLM"}));
   EXPECT_EQ(qwen["model_type"], "qwen2");
   EXPECT_EQ(qwen["torch_dtype"], "bfloat16");

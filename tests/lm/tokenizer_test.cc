@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "gradus/core/rng.h"
 #include "gradus/lm/tokenizer/utf8.h"
 #include "tests/core/expect_error.h"
@@ -123,14 +124,14 @@ TEST(Tokenizer, AnyTextOfTheAlphabetSurvivesTheRoundTrip) {
 // tests/fixtures/tokenizer is made by the `tokenizers` package (tools/oracle/make_tokenizer_fixture.py).
 class TokenizersPackage : public ::testing::Test {
  protected:
-  const json document_ = json::parse(read_file(kFixtures + "encodings.json"));
+  const json document_ = parse_json(read_file(kFixtures + "encodings.json"), "encodings.json");
   const std::string text_ = read_file(kFixtures + "tokenizer.json");
   const Tokenizer ours_ = character_tokenizer(document_["alphabet"].get<std::string>(),
                                               document_["eos"].get<std::string>(), document_["pad"].get<std::string>());
 };
 
 TEST_F(TokenizersPackage, WritesTheFileThatWeWrite) {
-  EXPECT_EQ(json::parse(tokenizer_json(ours_)), json::parse(text_));
+  EXPECT_EQ(parse_json(tokenizer_json(ours_), "ours"), parse_json(text_, "theirs"));
 }
 
 TEST_F(TokenizersPackage, ItsFileIsReadAsTheSameTokenizer) {
@@ -152,9 +153,9 @@ class TokenizerJson : public ::testing::Test {
   // What is read after `change` was made to a good file.
   template <class Change>
   static Tokenizer read(Change change, const std::string& config = "") {
-    json document = json::parse(tokenizer_json(character_tokenizer("01$", "$")));
+    json document = parse_json(tokenizer_json(character_tokenizer("01$", "$")), "t.json");
     change(document);
-    return parse_tokenizer_json(document.dump(), "t.json", config);
+    return parse_tokenizer_json(write_json(document), "t.json", config);
   }
 };
 

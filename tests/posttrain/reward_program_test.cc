@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/error.h"
+#include "gradus/core/json.h"
 #include "gradus/posttrain/tasks/chain.h"
 
 namespace gradus::posttrain {
@@ -58,19 +59,19 @@ ErrorCode code_of(RewardProgram& program) {
 TEST(RewardRequest, IsOneJsonObject) {
   Problem p = problem("say \"hi\"\n", "2");
   p.row = R"({"question":"q","tags":[1,2]})";
-  const auto request = nlohmann::json::parse(to_request({&p, "a\nb"}));
+  const auto request = parse_json(to_request({&p, "a\nb"}), "request");
   EXPECT_EQ(request["prompt"], p.text);
   EXPECT_EQ(request["answer"], "2");
   EXPECT_EQ(request["response"], "a\nb");
   EXPECT_EQ(request["row"]["tags"][1], 2);
   EXPECT_EQ(to_request({&p, "a\nb"}).find('\n'), std::string::npos);
   p.row = "";
-  EXPECT_TRUE(nlohmann::json::parse(to_request({&p, ""}))["row"].is_null());
+  EXPECT_TRUE(parse_json(to_request({&p, ""}), "request")["row"].is_null());
 }
 
 TEST(RewardRequest, ReplacesBytesThatAreNotUtf8) {
   const Problem p = problem("a", "b");
-  EXPECT_EQ(nlohmann::json::parse(to_request({&p, "x\xff"}))["response"], "x\xef\xbf\xbd");
+  EXPECT_EQ(parse_json(to_request({&p, "x\xff"}), "request")["response"], "x\xef\xbf\xbd");
 }
 
 TEST(RewardReply, NumberIsTheReward) {

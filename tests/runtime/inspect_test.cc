@@ -21,6 +21,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "gradus/runtime/thread.h"
 
 namespace gradus::runtime {
@@ -154,7 +155,7 @@ TEST_F(PidOfRun, AnIdThatAnotherGradusBearsByNowIsNotTheRun) {
     ::raise(SIGSTOP);
   });
   other.wait_until_stopped();
-  lock(nlohmann::json{{"pid", other.pid()}}.dump());
+  lock(write_json(nlohmann::json{{"pid", other.pid()}}));
   expect_error(ErrorCode::not_found, "it is not running", [&] { pid_of_run(run_); });
 }
 
@@ -162,7 +163,7 @@ TEST_F(PidOfRun, AFolderWithoutALivingGradusIsNotRunning) {
   expect_error(ErrorCode::not_found, "it is not running", [&] { pid_of_run(run_); });
   const Forked stranger([] { ::pause(); });
   for (const int64_t pid : {int64_t{stranger.pid()}, int64_t{INT_MAX}, int64_t{0}, int64_t{-1}, int64_t{1} << 40}) {
-    lock(nlohmann::json{{"pid", pid}}.dump());
+    lock(write_json(nlohmann::json{{"pid", pid}}));
     expect_error(ErrorCode::not_found, "it is not running", [&] { pid_of_run(run_); });
   }
 }

@@ -208,7 +208,7 @@ std::string tokenizer_json(const Tokenizer& tokenizer) {
   for (const char* part : {"normalizer", "pre_tokenizer", "post_processor"}) document[part] = nullptr;
   document["decoder"] = {{"type", "Fuse"}};
   document["model"] = std::move(model);
-  return document.dump(2) + "\n";
+  return write_json(document, 2) + "\n";
 }
 
 std::string tokenizer_config_json(const Tokenizer& tokenizer) {
@@ -217,7 +217,7 @@ std::string tokenizer_config_json(const Tokenizer& tokenizer) {
   document["clean_up_tokenization_spaces"] = false;
   document["eos_token"] = tokenizer.token(tokenizer.eos_id());
   document["pad_token"] = tokenizer.token(tokenizer.pad_id());
-  return document.dump(2) + "\n";
+  return write_json(document, 2) + "\n";
 }
 
 Tokenizer parse_tokenizer_json(std::string_view text, std::string_view origin, std::string_view config_text) {
