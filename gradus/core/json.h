@@ -1,5 +1,6 @@
-// JSON text to values and back. Reading is safe where the text may be hostile: nlohmann's parser alone takes the last of
-// two equal keys without a word and has no limit on nesting. Parser and writer are compiled here once, not in every user.
+// JSON text to values and back. Reading is safe where the text may be hostile: nlohmann's parser alone takes the last
+// of two equal keys without a word and has no limit on nesting. Parser and writer are compiled here once, not in every
+// user.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

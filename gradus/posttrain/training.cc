@@ -84,13 +84,13 @@ std::vector<run::Rollout> to_rows(const Task& task, const lm::Tokenizer& tokeniz
 
 std::string to_json(const TrainState& s) {
   return write_json(json{{"phase", s.phase},
-              {"step", s.step},
-              {"sft", {{"step", s.sft.step}, {"tokens", s.sft.tokens}}},
-              {"k15", {{"iteration", s.k15.iteration}, {"curriculum", s.k15.curriculum}}},
-              {"before", to_json(s.before)},
-              {"after", to_json(s.after)},
-              {"mismatch_max", to_json_number(s.mismatch_max)},
-              {"elapsed_s", s.elapsed_s}});
+                         {"step", s.step},
+                         {"sft", {{"step", s.sft.step}, {"tokens", s.sft.tokens}}},
+                         {"k15", {{"iteration", s.k15.iteration}, {"curriculum", s.k15.curriculum}}},
+                         {"before", to_json(s.before)},
+                         {"after", to_json(s.after)},
+                         {"mismatch_max", to_json_number(s.mismatch_max)},
+                         {"elapsed_s", s.elapsed_s}});
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view origin) {

@@ -32,7 +32,8 @@ std::vector<json> objects(const std::string& text) {
 }
 
 void expect_fields(const json& object, const std::vector<std::string>& names) {
-  for (const std::string& name : names) EXPECT_TRUE(object.contains(name)) << name << " is not in " << write_json(object);
+  for (const std::string& name : names)
+    EXPECT_TRUE(object.contains(name)) << name << " is not in " << write_json(object);
 }
 
 class Commands : public ::testing::Test {
