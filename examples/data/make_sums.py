@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Writes sums.jsonl beside this file: four digits 1..5 to add up. Two in three responses go step by step, the others
-answer at once, so that the warm-up leaves something to find."""
+"""Writes sums.jsonl beside this file: four digits to add up. Every second row has a response to imitate. Half of those go
+step by step, the others answer at once, so that the warm-up leaves something to find."""
 import json
 import pathlib
 import random
 
+ROWS = 3000
+
 rng = random.Random(1)
-prompts = []
-while len(prompts) < 320:
-    prompt = "+".join(str(rng.randint(1, 5)) for _ in range(4))
-    if prompt not in prompts:
-        prompts.append(prompt)
+prompts = {}  # in order of first appearance
+while len(prompts) < ROWS:
+    prompts["+".join(str(rng.randint(1, 9)) for _ in range(4))] = None
 
 with open(pathlib.Path(__file__).with_name("sums.jsonl"), "w", encoding="utf-8") as file:
     for prompt in prompts:
@@ -19,5 +19,7 @@ with open(pathlib.Path(__file__).with_name("sums.jsonl"), "w", encoding="utf-8")
         for digit in others:
             steps.append(f"{total}+{digit}={total + digit}")
             total += digit
-        response = " ".join(steps) if rng.random() < 2 / 3 else f"={total}"
-        file.write(json.dumps({"prompt": prompt, "answer": str(total), "response": response}) + "\n")
+        row = {"prompt": prompt, "answer": str(total)}
+        if rng.random() < 1 / 2:
+            row["response"] = " ".join(steps) if rng.random() < 1 / 2 else f"={total}"
+        file.write(json.dumps(row) + "\n")

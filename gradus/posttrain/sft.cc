@@ -9,6 +9,7 @@ namespace gradus::posttrain {
 namespace {
 
 constexpr int64_t kMaxSequences = 1 << 20;  // of a step; all are held in memory
+constexpr int64_t kMaxPasses = 1'000'000;
 
 CurriculumConfig warm_up_curriculum(std::pair<int, int> difficulties, const SftConfig& c) {
   const auto [least, task_greatest] = difficulties;
@@ -37,6 +38,7 @@ std::vector<int32_t> draw_positions(int64_t n, double stretch, Rng& rng) {
 
 void SftConfig::check(std::pair<int, int> difficulties) const {
   require(tokens >= 0, "sft: tokens {} must not be negative", tokens);
+  require(passes >= 0 && passes <= kMaxPasses, "sft: passes is {}, but must be 0 (no limit) to {}", passes, kMaxPasses);
   require(sequences >= 1 && sequences <= kMaxSequences && max_rows >= 1,
           "sft: sequences {} must be 1 to {}, and max_rows {} at least 1", sequences, kMaxSequences, max_rows);
   require(learning_rate > 0 && learning_rate < 1e3, "sft: learning_rate is {}, but must be positive and below 1000",

@@ -15,6 +15,7 @@ namespace gradus::posttrain {
 
 struct SftConfig {
   int64_t tokens = 3'000'000;   // budget, prompts included
+  int64_t passes = 16;          // over a fixed list of demonstrations, within the budget; 0 = no limit
   int64_t sequences = 96;       // per step
   double learning_rate = 2e-3;  // peak; cosine to a tenth over the budget
   double warmup = 0.02;         // share of the budget with a rising rate
@@ -30,6 +31,7 @@ struct SftConfig {
   template <class F>
   void fields(F& f) {
     f("tokens", tokens, "budget of the warm-up, prompts included; 0 = no warm-up");
+    f("passes", passes, "most passes over a data file's demonstrations, so that few are not memorised; 0 = no limit");
     f("sequences", sequences, "sequences per step");
     f("learning_rate", learning_rate, "peak learning rate; cosine to a tenth over the budget");
     f("warmup", warmup, "share of the budget with a rising rate");

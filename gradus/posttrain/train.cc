@@ -1,5 +1,7 @@
 #include "gradus/posttrain/train.h"
 
+#include <algorithm>
+
 #include "gradus/core/file.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
@@ -85,6 +87,25 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
   }
 }
 
+// The warm-up's settings. A list of demonstrations is passed over sft.passes times at most: with more the model knows
+// them by heart, is no better at others, and is too sure of itself for RL to find anything.
+SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Task& task,
+                     const std::function<void(const std::string&)>& note) {
+  SftConfig sft = config.sft;
+  int64_t n_demonstrations = 0, n_tokens = 0;
+  for (const Problem& p : task.all_problems()) {
+    if (task.is_held_out(p) || p.demonstration.empty()) continue;
+    ++n_demonstrations;
+    n_tokens +=
+        count_tokens(model, p, "prompt", task.prompt(p)) + count_tokens(model, p, "response", p.demonstration) + 1;
+  }
+  if (n_demonstrations == 0) return sft;
+  if (sft.passes > 0) sft.tokens = std::min(sft.tokens, sft.passes * n_tokens);
+  note(fmt::format("warm-up: {} tokens, {:.1f} passes over {} demonstrations", sft.tokens,
+                   static_cast<double>(sft.tokens) / static_cast<double>(n_tokens), n_demonstrations));
+  return sft;
+}
+
 TrainingOptions training_options(const TrainConfig& c) {
   return {.problems = c.eval.problems, .quick_problems = c.eval.quick_problems, .every = c.eval.every};
 }
@@ -120,7 +141,7 @@ TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const Train
   TrainState& state = training.state();
   if (state.phase == "sft") {
     if (wants_warm_up(config, task)) {
-      training.sft(config.sft);
+      training.sft(warm_up_of(config, model, task, note));
     } else {
       note(config.model.empty() ? "no warm-up" : "no warm-up: the model was trained before");
       state.phase = "k15";

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "gradus/core/file.h"
 #include "gradus/core/json.h"
 #include "runs.h"
 #include "tests/core/temporary_folder.h"
@@ -71,6 +72,31 @@ TEST_F(Commands, TrainPrintsAnObjectPerIterationAndLastTheResult) {
   expect_fields(lines.back(), {"sampled_accuracy_before", "sampled_accuracy_after", "greedy_accuracy_before",
                                "greedy_accuracy_after", "mismatch_max", "elapsed_s"});
   EXPECT_EQ(lines.back()["mismatch_max"], 0.0);
+}
+
+TEST_F(Commands, WarmUpPassesOverAFilesDemonstrationsAFewTimesOnly) {
+  const TemporaryFolder folder;
+  const std::string data = (folder / "sums.jsonl").string();
+  std::string rows;
+  for (int i = 0; i < 40; ++i)
+    rows += fmt::format(R"({{"prompt":"{0}+1","answer":{1},"response":"={1}"}})", i, i + 1) + "\n";
+  write_file_atomically(data, rows);
+  const auto warm_up_tokens = [&](const char* passes) {
+    const Outcome training =
+        run_program({"train", "jsonl/sft", "data=" + data, "architecture.layers=1", "architecture.width=32",
+                     "architecture.heads=2", "sft.tokens=3000", "sft.sequences=8", "eval.problems=2",
+                     "k15.max_tokens=8", passes, "--json", "--out", (folder / passes).string()});
+    EXPECT_EQ(training.exit_code, 0) << training.err;
+    double n_tokens = 0;
+    for (const json& line : objects(training.out)) {
+      if (line.value("phase", "") == "sft") n_tokens += line["tokens"].get<double>();
+    }
+    return n_tokens;
+  };
+  const double two = warm_up_tokens("sft.passes=2"), four = warm_up_tokens("sft.passes=4");
+  EXPECT_NEAR(four / two, 2, 0.2);
+  EXPECT_GE(warm_up_tokens("sft.passes=0"), 3000);
+  EXPECT_LT(four, 2000);
 }
 
 TEST_F(Commands, QuietPrintsOnlyTheResult) {
