@@ -16,6 +16,10 @@ void check_shape(std::string_view op, const AttentionShape& s) {
           "{}: {} heads and {} key/value heads; the second must divide the first", op, s.heads, s.kv_heads);
   require(s.head_size >= 8 && s.head_size <= kMaxHeadSize && s.head_size % 8 == 0,
           "{}: head size is {}, but must be a multiple of 8 from 8 to {}", op, s.head_size, kMaxHeadSize);
+  constexpr int64_t kFar = int64_t{1} << 32;  // beyond every position
+  require(s.left < kFar && s.right < kFar,
+          "{}: a window of {} keys to the left and {} to the right; give less than {}, or -1 for no limit", op, s.left,
+          s.right, kFar);
 }
 
 // `dtype` is that of the operation's first tensor. Text is made on failure only: these checks run in every step.
@@ -46,42 +50,77 @@ void check_pages(std::string_view op, const KeyValuePages& pages, const Attentio
   check_tensor(op, "pages.values", pages.values, {n_pages, s.kv_heads, kKeyBlock, s.head_size}, dtype);
 }
 
+// `offsets` cut `count` rows or keys into sequences.
+void check_offsets(std::string_view op, std::string_view what, std::span<const int32_t> offsets, int64_t n_sequences,
+                   std::string_view counted, int64_t count) {
+  require(static_cast<int64_t>(offsets.size()) == n_sequences + 1 && offsets.front() == 0 && offsets.back() == count,
+          "{}: {} has {} entries for {} sequences and must start with 0 and end with the {} {} given", op, what,
+          offsets.size(), n_sequences, count, counted);
+  for (int64_t s = 0; s < n_sequences; ++s) {
+    require(offsets[s] <= offsets[s + 1] && offsets[s + 1] <= count,
+            "{}: {}[{}] is {} but {}[{}] is {}; they must ascend to {}", op, what, s, offsets[s], what, s + 1,
+            offsets[s + 1], count);
+  }
+}
+
+void check_row_offsets(std::string_view op, const AttentionLayout& layout, int64_t rows) {
+  require(!layout.row_offsets.empty(), "{}: row_offsets has 0 entries, but starts with 0", op);
+  check_offsets(op, "row_offsets", layout.row_offsets, layout.n_sequences(), "rows", rows);
+}
+
 void check_rows(std::string_view op, const AttentionLayout& layout, int64_t rows) {
   const auto &offsets = layout.row_offsets, &positions = layout.key_positions;
-  require(!offsets.empty() && offsets.front() == 0 && offsets.back() == rows,
-          "{}: row_offsets has {} entries and must start with 0 and end with the {} rows given", op, offsets.size(),
-          rows);
+  check_row_offsets(op, layout, rows);
   require(static_cast<int64_t>(positions.size()) == rows, "{}: {} key_positions for {} rows", op, positions.size(),
           rows);
   for (int64_t s = 0; s < layout.n_sequences(); ++s) {
-    const int64_t begin = offsets[s], end = offsets[s + 1];
-    require(begin <= end && end <= rows, "{}: row_offsets[{}] is {} but row_offsets[{}] is {}; they must ascend to {}",
-            op, s, begin, s + 1, end, rows);
-    if (begin == end) continue;
-    require(positions[begin] >= -1, "{}: sequence {} starts at position {}, but -1 is the least", op, s,
-            positions[begin]);
-    for (int64_t r = begin + 1; r < end; ++r) {
+    for (int64_t r = offsets[s] + 1; r < offsets[s + 1]; ++r) {
       require(positions[r] == positions[r - 1] + 1,
               "{}: row {} of sequence {} is at position {} after {}; positions go up by 1", op, r, s, positions[r],
               positions[r - 1]);
     }
   }
+  if (layout.key_offsets.empty()) return;
+  check_offsets(op, "key_offsets", layout.key_offsets, layout.n_sequences(), "keys", layout.key_offsets.back());
 }
 
-void check_blocks(std::string_view op, const AttentionLayout& layout, int64_t n_pages) {
+// The table has a page for each of n_keys(sequence) positions.
+template <class KeyCount>
+void check_blocks(std::string_view op, const AttentionLayout& layout, int64_t n_pages, KeyCount n_keys) {
   require(static_cast<int64_t>(layout.block_table.size()) == layout.n_sequences() * layout.max_blocks,
           "{}: block_table has {} entries, but {} sequences of {} blocks need {}", op, layout.block_table.size(),
           layout.n_sequences(), layout.max_blocks, layout.n_sequences() * layout.max_blocks);
   for (int64_t s = 0; s < layout.n_sequences(); ++s) {
-    const int64_t end = layout.row_offsets[s + 1];
-    if (layout.row_offsets[s] == end) continue;
-    const int64_t n_blocks = (layout.key_positions[end - 1] + kKeyBlock) / kKeyBlock;  // 0 for position -1
+    if (layout.row_offsets[s] == layout.row_offsets[s + 1]) continue;
+    const int64_t keys = n_keys(s), n_blocks = (keys + kKeyBlock - 1) / kKeyBlock;
     require(n_blocks <= layout.max_blocks, "{}: position {} of sequence {} needs {} blocks, but max_blocks is {}", op,
-            layout.key_positions[end - 1], s, n_blocks, layout.max_blocks);
+            keys - 1, s, n_blocks, layout.max_blocks);
     for (int64_t b = 0; b < n_blocks; ++b) {
       const int64_t page = layout.block_table[s * layout.max_blocks + b];
       require(page >= 0 && page < n_pages, "{}: block {} of sequence {} is page {}, but there are {} pages", op, b, s,
               page, n_pages);
+    }
+  }
+}
+
+void check_blocks(std::string_view op, const AttentionLayout& layout, int64_t n_pages) {
+  check_blocks(op, layout, n_pages, [&](int64_t s) { return layout.n_keys(s); });
+}
+
+void check_tree(std::string_view op, const AttentionLayout& layout, const AttentionTree& tree, int64_t rows) {
+  require(static_cast<int64_t>(tree.prefix_lengths.size()) == layout.n_sequences(),
+          "{}: {} prefix_lengths for {} sequences", op, tree.prefix_lengths.size(), layout.n_sequences());
+  require(static_cast<int64_t>(tree.parents.size()) == rows, "{}: {} parents for {} rows", op, tree.parents.size(),
+          rows);
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    const int64_t begin = layout.row_offsets[s], n = layout.row_offsets[s + 1] - begin;
+    require(n <= kMaxTreeNodes, "{}: the tree of sequence {} has {} nodes, but {} are possible", op, s, n,
+            kMaxTreeNodes);
+    require(tree.prefix_lengths[s] >= 0, "{}: the prefix of sequence {} has length {}", op, s, tree.prefix_lengths[s]);
+    for (int64_t i = 0; i < n; ++i) {
+      require(tree.parents[begin + i] >= -1 && tree.parents[begin + i] < i,
+              "{}: node {} of sequence {} has the parent {}; a parent comes before its child, or is -1", op, i, s,
+              tree.parents[begin + i]);
     }
   }
 }
@@ -106,7 +145,8 @@ void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& 
   check_tensor(op, "v", v, k.shape(), k.dtype());
   check_pages(op, pages, shape, k.dtype());
   check_rows(op, layout, rows);
-  check_blocks(op, layout, pages.keys.dim(0));
+  check_blocks(op, layout, pages.keys.dim(0),
+               [&](int64_t s) { return layout.key_positions[layout.row_offsets[s + 1] - 1] + 1; });
   if (k.dtype() == DType::f64) return ref::store_keys_values<double>(k, v, layout, shape, pages);
   if (active_isa() == Isa::ref) return ref::store_keys_values<float>(k, v, layout, shape, pages);
   cpu::store_keys_values(k, v, layout, shape, pages);
@@ -129,13 +169,36 @@ void attention_forward(const Tensor& q, const KeyValuePages& pages, const Attent
   cpu::attention_forward(q, pages, layout, shape, o, lse);
 }
 
+void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
+                    const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
+                    Tensor& lse) {
+  constexpr std::string_view op = "attention_tree";
+  check_shape(op, shape);
+  require(shape.right == 0, "{}: right is {}, but a tree is causal: 0", op, shape.right);
+  const int64_t rows = q.rank() == 2 ? q.dim(0) : 0;
+  check_tensor(op, "q", q, {rows, shape.heads * shape.head_size}, q.dtype());
+  check_tensor(op, "k", k, {rows, shape.kv_heads * shape.head_size}, q.dtype());
+  check_tensor(op, "v", v, k.shape(), q.dtype());
+  check_tensor(op, "o", o, q.shape(), q.dtype());
+  check_tensor(op, "lse", lse, {rows, shape.heads}, q.dtype());
+  check_pages(op, pages, shape, q.dtype());
+  check_overlap(op, "o", o, "q", q);
+  check_row_offsets(op, layout, rows);
+  check_tree(op, layout, tree, rows);
+  check_blocks(op, layout, pages.keys.dim(0), [&](int64_t s) { return tree.prefix_lengths[s]; });
+  if (q.dtype() == DType::f64) return ref::attention_tree<double>(q, k, v, pages, layout, tree, shape, o, lse);
+  if (active_isa() == Isa::ref) return ref::attention_tree<float>(q, k, v, pages, layout, tree, shape, o, lse);
+  cpu::attention_tree(q, k, v, pages, layout, tree, shape, o, lse);
+}
+
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
                         Tensor& d_k, Tensor& d_v) {
   constexpr std::string_view op = "attention_backward";
   check_shape(op, shape);
   const int64_t rows = q.rank() == 2 ? q.dim(0) : 0;
-  const Shape queries{rows, shape.heads * shape.head_size}, keys{rows, shape.kv_heads * shape.head_size};
+  const int64_t n_keys = layout.key_offsets.empty() ? rows : layout.key_offsets.back();
+  const Shape queries{rows, shape.heads * shape.head_size}, keys{n_keys, shape.kv_heads * shape.head_size};
   const struct {
     std::string_view what;
     const Tensor& x;
@@ -153,9 +216,9 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
   check_rows(op, layout, rows);
   for (int64_t s = 0; s < layout.n_sequences(); ++s) {
     const int64_t begin = layout.row_offsets[s];
-    if (begin == layout.row_offsets[s + 1]) continue;
+    if (begin == layout.row_offsets[s + 1] || !layout.key_offsets.empty()) continue;
     require(layout.key_positions[begin] == 0,
-            "{}: sequence {} starts at position {}; gradients need whole sequences, from 0", op, s,
+            "{}: sequence {} starts at position {}; without key_offsets gradients need whole sequences, from 0", op, s,
             layout.key_positions[begin]);
   }
   if (q.dtype() == DType::f64)

@@ -4,21 +4,29 @@
 // Notation: H query heads, G key/value heads (G divides H; head h reads kv head h / (H/G)), D head size (a multiple of
 // 8, at most 256), rows = all rows of all sequences of the call.
 //
-// For query row i at position p_i of its sequence, head h, scale c:
-//   s_j = c * dot(q_i, k_j),  dot = one multiply-add chain over d ascending from 0;        j = 0 .. p_i (causal)
+// A query row at position p of its sequence sees the keys at positions p - left .. p + right, those that exist
+// (AttentionShape; the default is causal: all up to p). In one pass over them it carries three values (online softmax,
+// arXiv 1805.02867; FlashAttention-2, arXiv 2307.08691): m, the largest score so far; l, the sum of exp(s_j - m); and
+// u, the sum of exp(s_j - m) v_j. A larger m only scales what was summed before, so scores never leave the cache, and
+// one division in the end gives the softmax-weighted mean of the values. ref/attention_ladder.h climbs there from the
+// textbook's softmax.
+//
+// For query row i, head h, scale c:
+//   s_j = c * dot(q_i, k_j),  dot = one multiply-add chain over d ascending from 0
 // Keys are visited in blocks of kKeyBlock at absolute positions 0, 64, 128, ... of the SEQUENCE, ascending. Per block:
 //   m' = max(m, max_j s_j);   alpha = exp(m - m');   e_j = exp(s_j - m')   (masked slots: e_j = 0 exactly)
 //   l  = l * alpha + sum_j e_j     (one multiply-add; the sum: 16 lanes by slot % 16, ascending, then the tree of
 //                                   ref::sum_16_lanes)
 //   u_d = u_d * alpha + chain_j e_j v_jd   (chain: multiply-add over slots ascending from 0; then one multiply-add with
 //                                           alpha)
-// In the end o = u / l + 0 and lse = m + log(l). Start: m = -inf, l = 0, u = 0.
+// In the end o = u / l + 0 and lse = m + log(l). Start: m = the lowest finite number, l = 0, u = 0.
 // A row without keys gives o = 0, lse = -inf.
 // Masked, padded and unwritten slots change no bit, wherever the block's other end lies; exp is ref::exp; every
 // multiply-add rounds as the active instruction set does (isa.h). The `+ 0` turns -0 into 0, so that no sign of an
 // underflow depends on how many masked slots a kernel visits.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -34,20 +42,41 @@ struct AttentionShape {
   int64_t kv_heads = 0;
   int64_t head_size = 0;
   double scale = 0;  // usually 1 / sqrt(head_size)
+  // A row at position p sees the keys at p - left .. p + right; negative = no limit on that side.
+  // Causal: {-1, 0}. Full: {-1, -1}. Sliding window of w keys, the row's own included: {w - 1, 0}.
+  int64_t left = -1;
+  int64_t right = 0;
 };
 
 // Rows of a packed batch. Sequence s owns rows [row_offsets[s], row_offsets[s + 1]); row r sits at key_positions[r] of
-// its sequence (ascending by 1 inside a sequence) and sees the keys at positions 0 .. key_positions[r]; position -1
-// sees none. Page block_table[s * max_blocks + b] holds positions [64 b, 64 b + 64) of sequence s; entries past its
-// last row's block are never read. Sequences may share pages of positions that none of them stores to.
+// its sequence, ascending by 1 inside a sequence. A negative position is one without a key of its own: with n rows for
+// m < n keys, aligned at their ends, the first row sits at m - n.
+// Sequence s has key_offsets[s + 1] - key_offsets[s] keys, at positions 0, 1, 2, ...; without key_offsets it has those
+// up to its last row's position. Page block_table[s * max_blocks + b] holds positions [64 b, 64 b + 64) of sequence s;
+// entries past its last key's block are never read. Sequences may share pages of positions that none of them stores to.
 struct AttentionLayout {
   std::span<const int32_t> row_offsets;    // [n_sequences + 1], starts with 0, ends with rows
   std::span<const int32_t> key_positions;  // [rows]
   std::span<const int32_t> block_table;    // [n_sequences * max_blocks]
   int64_t max_blocks = 0;
+  std::span<const int32_t> key_offsets = {};  // [n_sequences + 1], starts with 0; or empty
 
   int64_t n_sequences() const { return static_cast<int64_t>(row_offsets.size()) - 1; }
+  int64_t n_keys(int64_t s) const {
+    if (!key_offsets.empty()) return key_offsets[s + 1] - key_offsets[s];
+    return row_offsets[s] == row_offsets[s + 1] ? 0 : std::max(0, key_positions[row_offsets[s + 1] - 1] + 1);
+  }
 };
+
+// The keys [begin, end) that a row at `position` of a sequence of n_keys keys sees. Neither bound ever falls as the
+// position rises.
+struct KeyRange {
+  int64_t begin = 0, end = 0;
+};
+inline KeyRange visible_keys(const AttentionShape& shape, int64_t position, int64_t n_keys) {
+  const int64_t end = shape.right < 0 ? n_keys : std::clamp<int64_t>(position + shape.right + 1, 0, n_keys);
+  return {shape.left < 0 ? 0 : std::clamp<int64_t>(position - shape.left, 0, end), end};
+}
 
 // Keys and values in pages of kKeyBlock positions.
 //   keys    [n_pages, G, D, 64]   the positions of a page are the fast axis
@@ -60,7 +89,7 @@ struct KeyValuePages {
 // Uninitialised pages. dtype f32 | f64. Throws invalid_argument on an impossible shape, exhausted when memory is.
 KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape, DType dtype);
 
-// Stores rows k, v [rows, G * D] at their positions' slots (rows at position -1 nowhere); other slots keep their
+// Stores rows k, v [rows, G * D] at their positions' slots (rows at negative positions nowhere); other slots keep their
 // values. Throws invalid_argument on a shape, dtype or layout mismatch, unsupported on another device than the CPU;
 // then nothing was stored.
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
@@ -74,11 +103,29 @@ void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& 
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
                        const AttentionShape& shape, Tensor& o, Tensor& lse);
 
-// Gradients of a whole-sequence forward (every sequence's key_positions are 0, 1, 2, ...), recomputing the weights from
-// lse:
+// What the rows of a tree of drafted tokens see, for speculative verification: the keys that sequence s has stored,
+// positions [0, prefix_lengths[s]), and below them their own ancestors and themselves. parents[r] is the row of r's
+// parent, counted from the sequence's first row and before r; -1 below the prefix itself.
+struct AttentionTree {
+  std::span<const int32_t> prefix_lengths;  // [n_sequences]
+  std::span<const int32_t> parents;         // [rows]
+};
+inline constexpr int64_t kMaxTreeNodes = 256;  // of one sequence
+
+// o and lse of every node: the bits that attention_forward gives the last row of the sequence that ends in the node's
+// path. Its keys and values are rows of k and v, not stored anywhere, and take the slots of their true positions.
+//   k, v [rows, G * D]; layout.row_offsets and block_table as above, key_positions and key_offsets are not read.
+// Windows hold too; right must be 0. Throws invalid_argument on a shape, dtype or layout mismatch, a parent that is not
+// before its child, or more than kMaxTreeNodes rows for a sequence.
+void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
+                    const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
+                    Tensor& lse);
+
+// Gradients of a forward over all keys at once, recomputing the weights from lse:
 //   P = exp(S - lse), D_i = sum_d dO O, dV = P^T dO, dS = P (dO V^T - D), dQ = c dS K, dK = c dS^T Q.
-//   k, v [rows, G * D]; o, lse as the forward left them; d_o [rows, H * D].  d_q, d_k, d_v are overwritten and overlap
-//   nothing.
+//   k, v [keys, G * D], sequence s in rows [key_offsets[s], key_offsets[s + 1]); without key_offsets the rows are the
+//   keys, at positions 0, 1, 2, ...; o, lse as the forward left them; d_o [rows, H * D].
+//   d_q, d_k, d_v are overwritten and overlap nothing.
 // Pages are not read: block_table may be empty. Sums over rows and over the heads of a group run ascending, heads
 // outermost: the same bits for every thread count. Throws as store_keys_values. Cost: 10 D FLOP per head, row and
 // visible key.

@@ -13,6 +13,10 @@ void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& 
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
                        const AttentionShape& shape, Tensor& o, Tensor& lse);
 
+void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
+                    const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
+                    Tensor& lse);
+
 // One task per sequence and key/value head.
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,

@@ -17,6 +17,7 @@
 namespace gradus::kernels::cpu {
 
 struct BackwardProblem {
+  const AttentionShape& shape;
   int64_t H, G, D;
   float c;
   const float *q, *k, *v, *o, *lse, *d_o;
@@ -65,41 +66,61 @@ HWY_INLINE float Delta(const float* HWY_RESTRICT d_o, const float* HWY_RESTRICT 
   return sum.Sum();
 }
 
-// One row of P = exp(c s - lse) and dS = P (dP - D_i) c over the first `columns` keys, both 0 where the row sees no
-// key.
-HWY_INLINE void WeightRow(float* HWY_RESTRICT p, float* HWY_RESTRICT d_s, int64_t columns, int64_t visible, float c,
-                          float lse, float delta) {
+// One row of P = exp(c s - lse) and dS = P (dP - D_i) c for the columns [begin, end), multiples of 16; both 0 where the
+// row sees no key, and up to `width`.
+HWY_INLINE void WeightRow(float* HWY_RESTRICT p, float* HWY_RESTRICT d_s, int64_t begin, int64_t end, int64_t width,
+                          KeyRange visible, float c, float lse, float delta) {
   const DF d;
-  for (int64_t j = 0; j < columns; j += kLanes) {
+  for (float* x : {p, d_s}) {
+    std::fill(x, x + begin, 0.0f);
+    std::fill(x + end, x + width, 0.0f);
+  }
+  for (int64_t j = begin; j < end; j += kLanes) {
     auto weight = ExpUpTo88(d, hn::Sub(hn::Mul(hn::Load(d, p + j), hn::Set(d, c)), hn::Set(d, lse)));
-    if (j + kLanes > visible) {
-      weight = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(0, visible - j))), weight);
-    }
+    if (j < visible.begin || j + kLanes > visible.end) weight = hn::IfThenElseZero(LanesIn(d, j, visible), weight);
     const auto change = hn::Sub(hn::Load(d, d_s + j), hn::Set(d, delta));
     hn::Store(weight, d, p + j);
     hn::Store(hn::Mul(hn::Mul(weight, change), hn::Set(d, c)), d, d_s + j);
   }
 }
 
-// A block of P: query rows [i0, i0 + n_i) of head h against keys [j0, j0 + n_j), rows counted in the batch. On the
-// diagonal (i0 == j0) row i sees keys 0 .. i only; the work above is skipped by groups of kProductRows rows.
+// One sequence: its rows and keys, counted in the batch.
+struct Sequence {
+  int64_t row0, n_rows, key0, n_keys;
+  int64_t first_position;  // of row 0
+
+  KeyRange Visible(const AttentionShape& shape, int64_t i) const {
+    return visible_keys(shape, first_position + i, n_keys);
+  }
+};
+
+// A block of P: query rows [i0, i0 + n_i) of head h against keys [j0, j0 + n_j), counted in the sequence. Every row
+// sees some key of the block; work that the mask leaves out is skipped by groups of kProductRows rows.
 struct Block {
   int64_t h, i0, n_i, j0, n_j;
-  bool first_keys;   // j0 is the sequence's start: d_q begins here
-  bool first_query;  // d_k and d_v begin here
+  KeyRange visible[B];  // of each row, columns of the block
+
+  // The columns that any of the rows [begin, end) sees: neither bound falls from row to row.
+  KeyRange Columns(int64_t begin, int64_t end) const { return {visible[begin].begin, visible[end - 1].end}; }
+  // The rows that see any of the columns [begin, end).
+  KeyRange Rows(int64_t begin, int64_t end) const {
+    const auto first = std::partition_point(visible, visible + n_i, [&](KeyRange v) { return v.end <= begin; });
+    const auto last = std::partition_point(first, visible + n_i, [&](KeyRange v) { return v.begin < end; });
+    return {first - visible, last - visible};
+  }
 };
 
 // Asks for row i of the next head, which the next task needs. Rows of one head lie H D floats apart, which the hardware
 // does not foresee; done while this head computes, it makes training on sequences of 100 rows a sixth faster.
-HWY_INLINE void PrefetchNextHead(const BackwardProblem& f, const Block& b, int64_t i) {
+HWY_INLINE void PrefetchNextHead(const BackwardProblem& f, const Sequence& s, const Block& b, int64_t i) {
   if (b.h + 1 == f.H) return;
-  if (b.first_keys) {
-    const int64_t next = ((b.i0 + i) * f.H + b.h + 1) * f.D;
+  if (b.j0 == 0) {
+    const int64_t next = ((s.row0 + b.i0 + i) * f.H + b.h + 1) * f.D;
     for (const float* x : {f.q, f.o, f.d_o, static_cast<const float*>(f.d_q)}) PrefetchRow(x + next, f.D);
   }
-  const int64_t g = b.h / (f.H / f.G);
-  if (b.first_query && g + 1 < f.G) {
-    const int64_t next = ((b.j0 + i) * f.G + g + 1) * f.D;
+  const int64_t group = f.H / f.G, g = b.h / group;
+  if (b.i0 <= b.j0 && b.h == g * group && g + 1 < f.G && i < b.n_j) {
+    const int64_t next = ((s.key0 + b.j0 + i) * f.G + g + 1) * f.D;
     for (const float* x : {f.k, f.v, static_cast<const float*>(f.d_k), static_cast<const float*>(f.d_v)}) {
       PrefetchRow(x + next, f.D);
     }
@@ -107,83 +128,106 @@ HWY_INLINE void PrefetchNextHead(const BackwardProblem& f, const Block& b, int64
 }
 
 // 1. S = Q K^T and dP = dO V^T;  2. P and dS from them.
-HWY_INLINE void BlockWeights(const BackwardProblem& f, const Block& b, Scratch& t) {
-  const int64_t row_step = f.H * f.D, start = (b.i0 * f.H + b.h) * f.D;
-  const bool diagonal = b.i0 == b.j0;
-  const auto columns = [&](int64_t i) {  // keys that the register tile of row i sees, rounded up to 16
-    return diagonal ? (std::min(i - i % kProductRows + kProductRows, b.n_i) + 15) / 16 * 16 : (b.n_j + 15) / 16 * 16;
+HWY_INLINE void BlockWeights(const BackwardProblem& f, const Sequence& s, const Block& b, Scratch& t) {
+  const int64_t row_step = f.H * f.D, start = ((s.row0 + b.i0) * f.H + b.h) * f.D, width = (b.n_j + 15) / 16 * 16;
+  const auto columns = [&](int64_t i) {  // of row i's register tile, rounded out to multiples of 16
+    const int64_t tile = i - i % kProductRows;
+    const KeyRange c = b.Columns(tile, std::min(tile + kProductRows, b.n_i));
+    return KeyRange{c.begin / 16 * 16, (c.end + 15) / 16 * 16};
   };
-  for (int64_t i = 0; i < b.n_i; i += kProductRows) {
-    Product<Merge::store>(std::min(kProductRows, b.n_i - i), {f.q + start + i * row_step, row_step, 1}, {t.k_t, B},
-                          {t.p + i * B, B}, f.D, columns(i));
-  }
-  for (int64_t i = 0; i < b.n_i; i += kProductRows) {
-    Product<Merge::store>(std::min(kProductRows, b.n_i - i), {f.d_o + start + i * row_step, row_step, 1}, {t.v_t, B},
-                          {t.d_s + i * B, B}, f.D, columns(i));
-  }
+  const auto product = [&](const float* rows, const float* transposed, float* to) {
+    for (int64_t i = 0; i < b.n_i; i += kProductRows) {
+      const KeyRange c = columns(i);
+      Product<Merge::store>(std::min(kProductRows, b.n_i - i), {rows + start + i * row_step, row_step, 1},
+                            {transposed + c.begin, B}, {to + i * B + c.begin, B}, f.D, c.end - c.begin);
+    }
+  };
+  product(f.q, t.k_t, t.p);
+  product(f.d_o, t.v_t, t.d_s);
   for (int64_t i = 0; i < b.n_i; ++i) {
     const int64_t at = start + i * row_step;
-    PrefetchNextHead(f, b, i);
-    WeightRow(t.p + i * B, t.d_s + i * B, columns(i), diagonal ? i + 1 : b.n_j, f.c, f.lse[(b.i0 + i) * f.H + b.h],
-              Delta(f.d_o + at, f.o + at, f.D));
-  }
-}
-
-// out [n_rows, D], overwritten by the first block and extended by the later ones.
-HWY_INLINE void StoreOrExtend(bool first, int64_t n_rows, LeftMatrix a, RightMatrix b, OutMatrix out, int64_t n_k,
-                              int64_t D) {
-  if (first) {
-    Product<Merge::store>(n_rows, a, b, out, n_k, D);
-  } else {
-    Product<Merge::extend>(n_rows, a, b, out, n_k, D);
+    const KeyRange c = columns(i);
+    PrefetchNextHead(f, s, b, i);
+    WeightRow(t.p + i * B, t.d_s + i * B, c.begin, c.end, width, b.visible[i], f.c,
+              f.lse[(s.row0 + b.i0 + i) * f.H + b.h], Delta(f.d_o + at, f.o + at, f.D));
   }
 }
 
 // 3. dV += P^T dO;  4. dK += (c dS)^T Q;  5. dQ += (c dS) K.
-HWY_INLINE void BlockGradients(const BackwardProblem& f, const Block& b, const Scratch& t) {
-  const int64_t D = f.D, row_step = f.H * D, start = (b.i0 * f.H + b.h) * D;
-  const int64_t key_step = f.G * D, key_start = (b.j0 * f.G + b.h / (f.H / f.G)) * D;
-  const bool diagonal = b.i0 == b.j0;
-  for (int64_t j = 0; j < b.n_j; j += kProductRows) {
-    const int64_t n = std::min(kProductRows, b.n_j - j), i = diagonal ? j : 0;  // rows above i do not see key j
-    StoreOrExtend(b.first_query, n, {t.p + i * B + j, 1, B}, {f.d_o + start + i * row_step, row_step},
-                  {f.d_v + key_start + j * key_step, key_step}, b.n_i - i, D);
-  }
-  for (int64_t j = 0; j < b.n_j; j += kProductRows) {
-    const int64_t n = std::min(kProductRows, b.n_j - j), i = diagonal ? j : 0;
-    StoreOrExtend(b.first_query, n, {t.d_s + i * B + j, 1, B}, {f.q + start + i * row_step, row_step},
-                  {f.d_k + key_start + j * key_step, key_step}, b.n_i - i, D);
-  }
+HWY_INLINE void BlockGradients(const BackwardProblem& f, const Sequence& s, const Block& b, const Scratch& t) {
+  const int64_t D = f.D, row_step = f.H * D, start = ((s.row0 + b.i0) * f.H + b.h) * D;
+  const int64_t key_step = f.G * D, key_start = ((s.key0 + b.j0) * f.G + b.h / (f.H / f.G)) * D;
+  const auto add_to_keys = [&](const float* weights, const float* rows, float* to) {
+    for (int64_t j = 0; j < b.n_j; j += kProductRows) {
+      const int64_t n = std::min(kProductRows, b.n_j - j);
+      const auto [begin, end] = b.Rows(j, j + n);
+      if (begin == end) continue;
+      Product<Merge::extend>(n, {weights + begin * B + j, 1, B}, {rows + start + begin * row_step, row_step},
+                             {to + key_start + j * key_step, key_step}, end - begin, D);
+    }
+  };
+  add_to_keys(t.p, f.d_o, f.d_v);
+  add_to_keys(t.d_s, f.q, f.d_k);
   for (int64_t i = 0; i < b.n_i; i += kProductRows) {
     const int64_t n = std::min(kProductRows, b.n_i - i);
-    StoreOrExtend(b.first_keys, n, {t.d_s + i * B, B, 1}, {f.k + key_start, key_step},
-                  {f.d_q + start + i * row_step, row_step}, diagonal ? i + n : b.n_j, D);
+    const auto [begin, end] = b.Columns(i, i + n);
+    Product<Merge::extend>(n, {t.d_s + i * B + begin, B, 1}, {f.k + key_start + begin * key_step, key_step},
+                           {f.d_q + start + i * row_step, row_step}, end - begin, D);
   }
 }
 
-// All gradients of one key/value head g in rows [begin, end), one sequence. Blocks of keys outside, heads and query
-// rows inside, all ascending: every element of d_q, d_k, d_v is one ascending chain.
-void BackwardHead(const BackwardProblem& f, int64_t begin, int64_t end, int64_t g) {
+// Rows [i0, i0 + 64) of the sequence, without those that see none of the keys [j0, j0 + n_j).
+HWY_INLINE Block MakeBlock(const BackwardProblem& f, const Sequence& s, int64_t h, int64_t i0, int64_t j0,
+                           int64_t n_j) {
+  Block b;
+  b.h = h;
+  b.j0 = j0;
+  b.n_j = n_j;
+  b.n_i = 0;
+  for (int64_t i = i0; i < std::min(i0 + B, s.n_rows); ++i) {
+    const KeyRange v = s.Visible(f.shape, i);
+    if (v.end <= j0 || v.begin >= std::min(v.end, j0 + n_j)) continue;
+    if (b.n_i == 0) b.i0 = i;
+    b.visible[b.n_i++] = {std::max<int64_t>(0, v.begin - j0), std::min(n_j, v.end - j0)};
+  }
+  return b;
+}
+
+// All gradients of one key/value head g of a sequence. Blocks of keys outside, heads and query rows inside, all
+// ascending: every element of d_q, d_k, d_v is one ascending chain from 0.
+void BackwardHead(const BackwardProblem& f, const Sequence& s, int64_t g) {
   const int64_t group = f.H / f.G, key_step = f.G * f.D;
+  for (int64_t i = 0; i < s.n_rows; ++i) std::fill_n(f.d_q + ((s.row0 + i) * f.H + g * group) * f.D, group * f.D, 0.0f);
   Scratch t;
-  for (int64_t j0 = begin; j0 < end; j0 += B) {
-    const int64_t n_j = std::min(B, end - j0);
-    TransposeBlock({f.k + (j0 * f.G + g) * f.D, key_step}, n_j, f.D, t.k_t);
-    TransposeBlock({f.v + (j0 * f.G + g) * f.D, key_step}, n_j, f.D, t.v_t);
+  for (int64_t j0 = 0; j0 < s.n_keys; j0 += B) {
+    const int64_t n_j = std::min(B, s.n_keys - j0), start = ((s.key0 + j0) * f.G + g) * f.D;
+    for (int64_t j = 0; j < n_j; ++j) {
+      std::fill_n(f.d_k + start + j * key_step, f.D, 0.0f);
+      std::fill_n(f.d_v + start + j * key_step, f.D, 0.0f);
+    }
+    TransposeBlock({f.k + start, key_step}, n_j, f.D, t.k_t);
+    TransposeBlock({f.v + start, key_step}, n_j, f.D, t.v_t);
     for (int64_t h = g * group; h < (g + 1) * group; ++h) {
-      for (int64_t i0 = j0; i0 < end; i0 += B) {
-        const Block block{.h = h,
-                          .i0 = i0,
-                          .n_i = std::min(B, end - i0),
-                          .j0 = j0,
-                          .n_j = n_j,
-                          .first_keys = j0 == begin,
-                          .first_query = i0 == j0 && h == g * group};
-        BlockWeights(f, block, t);
-        BlockGradients(f, block, t);
+      for (int64_t i0 = 0; i0 < s.n_rows; i0 += B) {
+        const Block block = MakeBlock(f, s, h, i0, j0, n_j);
+        if (block.n_i == 0) continue;
+        BlockWeights(f, s, block, t);
+        BlockGradients(f, s, block, t);
       }
     }
   }
+}
+
+void BackwardTask(const BackwardProblem& f, const AttentionLayout& layout, int64_t sequence, int64_t g) {
+  const auto& key_offsets = layout.key_offsets.empty() ? layout.row_offsets : layout.key_offsets;
+  const int64_t row0 = layout.row_offsets[sequence], n_rows = layout.row_offsets[sequence + 1] - row0;
+  BackwardHead(f,
+               {.row0 = row0,
+                .n_rows = n_rows,
+                .key0 = key_offsets[sequence],
+                .n_keys = key_offsets[sequence + 1] - key_offsets[sequence],
+                .first_position = n_rows > 0 ? layout.key_positions[row0] : 0},
+               g);
 }
 
 }  // namespace gradus::kernels::HWY_NAMESPACE
@@ -191,7 +235,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace gradus::kernels {
-HWY_EXPORT(BackwardHead);
+HWY_EXPORT(BackwardTask);
 }  // namespace gradus::kernels
 
 namespace gradus::kernels::cpu {
@@ -199,7 +243,8 @@ namespace gradus::kernels::cpu {
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
                         Tensor& d_k, Tensor& d_v) {
-  const BackwardProblem f{.H = shape.heads,
+  const BackwardProblem f{.shape = shape,
+                          .H = shape.heads,
                           .G = shape.kv_heads,
                           .D = shape.head_size,
                           .c = static_cast<float>(shape.scale),
@@ -212,11 +257,8 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
                           .d_q = d_q.data<float>(),
                           .d_k = d_k.data<float>(),
                           .d_v = d_v.data<float>()};
-  const auto backward_head = HWY_DYNAMIC_DISPATCH(BackwardHead);
-  parallel_for(layout.n_sequences() * f.G, [&](int64_t task) {
-    const int64_t sequence = task / f.G;
-    backward_head(f, layout.row_offsets[sequence], layout.row_offsets[sequence + 1], task % f.G);
-  });
+  const auto backward_task = HWY_DYNAMIC_DISPATCH(BackwardTask);
+  parallel_for(layout.n_sequences() * f.G, [&](int64_t task) { backward_task(f, layout, task / f.G, task % f.G); });
 }
 
 }  // namespace gradus::kernels::cpu

@@ -129,6 +129,13 @@ HWY_NOINLINE void Product(int64_t n_rows, LeftMatrix a, RightMatrix b, OutMatrix
   if (n_rows == 1) ProductRows<kMerge, 1, VectorsPerRow<1, D>()>(D(), a, b, out, n_k, n_columns, alpha);
 }
 
+// Which of the lanes j, j + 1, ... of a vector lie in [range.begin, range.end).
+template <class D, class Range>
+HWY_INLINE hn::Mask<D> LanesIn(D d, int64_t j, Range range) {
+  const auto before = [&](int64_t end) { return hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(0, end - j))); };
+  return hn::AndNot(before(range.begin), before(range.end));
+}
+
 // Asks for the n floats from `row` on, for use soon.
 HWY_INLINE void PrefetchRow(const float* row, int64_t n) {
   for (int64_t i = 0; i < n; i += 16) hwy::Prefetch(row + i);

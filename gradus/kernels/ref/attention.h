@@ -10,9 +10,15 @@ template <class T>
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
                        KeyValuePages& pages);
 
+// key_block: another divisor of 64 gives other bits; for the test that sees that this matters.
 template <class T>
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
-                       const AttentionShape& shape, Tensor& o, Tensor& lse);
+                       const AttentionShape& shape, Tensor& o, Tensor& lse, int64_t key_block = kKeyBlock);
+
+template <class T>
+void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
+                    const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
+                    Tensor& lse);
 
 template <class T>
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
