@@ -34,6 +34,19 @@ struct GemmOptions {
 };
 void gemm(const GemmOptions& options, const Sink& sink);
 
+// Attention over sequences of `lengths` tokens, forward and backward, full and causal, head sizes 64 and 128: a row
+// each; then decoding one token after 32768, 8 key/value heads. FLOPs are those of the field: 4 heads N^2 head_dim,
+// half when causal; a backward counts 2.5 forwards.
+//   max_error, naive_error    of one head, against the scalar reference in double
+//   workspace_bytes           beyond inputs and outputs: lse, and the threads' scratch
+//   naive_time_us, naive_bytes   the textbook's way with the same matrix products, and its N x N matrices of one head
+struct AttentionOptions {
+  std::vector<int64_t> lengths = {1024, 2048};
+  int rounds = 7;
+};
+inline constexpr int64_t kLongestNaive = 16384;
+void attention(const AttentionOptions& options, const Sink& sink);
+
 // Training, its forward pass alone, and sampling, at the rate of useful FLOPs (flops.h).
 //   `vs_forward` of the row `sample` is its FLOP rate by that of the training forward.
 struct TrainOptions {

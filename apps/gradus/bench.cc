@@ -1,4 +1,4 @@
-// gradus bench peak|gemm|train|exact: measures what training runs, beside the machine's own limits.
+// gradus bench peak|gemm|attention|train|exact: measures what training runs, beside the machine's own limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -125,6 +125,7 @@ struct Options {
 };
 using PeakOptions = Options<bench::PeakOptions>;
 using GemmOptions = Options<bench::GemmOptions>;
+using AttentionOptions = Options<bench::AttentionOptions>;
 using TrainOptions = Options<bench::TrainOptions>;
 using ExactOptions = Options<bench::ExactOptions>;
 
@@ -142,6 +143,16 @@ void declare_peak(CLI::App& command, PeakOptions& o) {
 }
 void declare_gemm(CLI::App& command, GemmOptions& o) {
   declare_timed(command, o);
+}
+
+void declare_attention(CLI::App& command, AttentionOptions& o) {
+  declare_timed(command, o);
+  command.add_option("--lengths", o.bench.lengths, "tokens per sequence")
+      ->check(CLI::Range(int64_t{1}, bench::kLongestNaive))
+      ->capture_default_str();
+  command.footer(R"(FLOPs: 4 heads N^2 head_dim, half when causal; a backward counts 2.5 forwards. Errors: of one head,
+against the scalar reference in double. naive: the textbook's way with the same matrix products and
+whole N x N matrices, whose bytes for one head are shown.)");
 }
 
 void declare_train(CLI::App& command, TrainOptions& o) {
@@ -187,6 +198,12 @@ int run_gemm(const GemmOptions& o, Output& out) {
   return kDone;
 }
 
+int run_attention(const AttentionOptions& o, Output& out) {
+  o.common.apply();
+  bench::attention(o.bench, RowWriter(out, o.common.json));
+  return kDone;
+}
+
 int run_train(const TrainOptions& o, Output& out) {
   o.common.apply();
   bench::train(o.bench, RowWriter(out, o.common.json));
@@ -209,6 +226,8 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "peak", "The machine's limits: multiply-adds, large products, reading memory", declare_peak,
               run_peak);
   add_command(*bench, work, "gemm", "Matrix products of real use, ours and oneDNN's", declare_gemm, run_gemm);
+  add_command(*bench, work, "attention", "Attention in tiles, and the textbook's with N x N weights", declare_attention,
+              run_attention);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
 }

@@ -1,6 +1,7 @@
 // gradus list [algorithms|tasks|presets|dtypes] [--json]: what this binary knows.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/gradus/command.h"
 #include "gradus/core/dtype.h"
@@ -23,6 +24,7 @@ void declare(CLI::App& command, ListOptions& o) {
 
 struct Entry {
   std::string kind, name, description, source;
+  std::optional<FloatFormat> format{};  // of a dtype
 };
 
 // The first comment of a preset says what it is.
@@ -38,17 +40,43 @@ std::vector<Entry> entries() {
   for (const auto& t : posttrain::tasks())
     out.push_back({"tasks", std::string(t.name), std::string(t.description), std::string(t.source)});
   for (const auto& p : posttrain::presets()) out.push_back({"presets", std::string(p.name), first_line(p.text), ""});
-  out.push_back(
-      {"dtypes", std::string(name(DType::f32)), "weights, activations and gradients of training and sampling", ""});
-  out.push_back({"dtypes", std::string(name(DType::f64)), "gradient checks on the scalar references", ""});
+  const auto add_dtype = [&](DType dtype, const char* description) {
+    out.push_back({"dtypes", std::string(name(dtype)), description, "", float_format(dtype)});
+  };
+  add_dtype(DType::f32, "weights, activations and gradients of training and sampling");
+  add_dtype(DType::f64, "gradient checks on the scalar references");
+  add_dtype(DType::bf16, "tensors in safetensors files");
+  add_dtype(DType::f16, "tensors in safetensors files");
   return out;
+}
+
+// "1 sign, 8 exponent and 7 fraction bits; largest 3.39e+38, ..."
+std::string describe(const FloatFormat& f) {
+  return fmt::format(
+      "1 sign, {} exponent and {} fraction bits; largest {:.3g}, least normal {:.3g}, least subnormal {:.3g}, epsilon "
+      "{:.3g}",
+      f.exponent_bits, f.fraction_bits, f.largest(), f.least_normal(), f.least_subnormal(), f.epsilon());
 }
 
 // "  k15   online policy ... (arXiv 2501.12599)", the description in a column of its own.
 std::string describe(const Entry& e, size_t name_width, size_t columns) {
   const size_t indent = 2 + name_width + 2;
-  const std::string text = e.source.empty() ? e.description : fmt::format("{} ({})", e.description, e.source);
+  std::string text = e.source.empty() ? e.description : fmt::format("{} ({})", e.description, e.source);
+  if (e.format) text += "; " + describe(*e.format);
   return fmt::format("  {:<{}}  {}", e.name, name_width, wrap_words(text, indent, indent, columns));
+}
+
+nlohmann::ordered_json to_json(const Entry& e) {
+  nlohmann::ordered_json j = {{"kind", e.kind}, {"name", e.name}, {"description", e.description}, {"source", e.source}};
+  if (!e.format) return j;
+  j["sign_bits"] = 1;
+  j["exponent_bits"] = e.format->exponent_bits;
+  j["fraction_bits"] = e.format->fraction_bits;
+  j["largest"] = e.format->largest();
+  j["least_normal"] = e.format->least_normal();
+  j["least_subnormal"] = e.format->least_subnormal();
+  j["epsilon"] = e.format->epsilon();
+  return j;
 }
 
 int list(const ListOptions& o, Output& out) {
@@ -60,7 +88,7 @@ int list(const ListOptions& o, Output& out) {
   std::string kind;
   for (const Entry& e : shown) {
     if (o.json) {
-      out.json_line({{"kind", e.kind}, {"name", e.name}, {"description", e.description}, {"source", e.source}});
+      out.json_line(to_json(e));
       continue;
     }
     if (e.kind != kind) out.text((kind.empty() ? "" : "\n") + e.kind + '\n');

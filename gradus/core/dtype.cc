@@ -1,5 +1,7 @@
 #include "gradus/core/dtype.h"
 
+#include <cmath>
+
 #include "gradus/core/error.h"
 
 namespace gradus {
@@ -33,6 +35,34 @@ std::string_view safetensors_name(DType dtype) {
 
 bool is_floating(DType dtype) {
   return dtype <= DType::f16;
+}
+
+FloatFormat float_format(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return {.exponent_bits = 11, .fraction_bits = 52};
+    case DType::f32:
+      return {.exponent_bits = 8, .fraction_bits = 23};
+    case DType::bf16:
+      return {.exponent_bits = 8, .fraction_bits = 7};
+    case DType::f16:
+      return {.exponent_bits = 5, .fraction_bits = 10};
+    default:
+      fail(ErrorCode::invalid_argument, "float_format: {} is no floating-point type", name(dtype));
+  }
+}
+
+double FloatFormat::largest() const {
+  return std::ldexp(2 - epsilon(), max_exponent());
+}
+double FloatFormat::least_normal() const {
+  return std::ldexp(1.0, 1 - max_exponent());
+}
+double FloatFormat::least_subnormal() const {
+  return std::ldexp(least_normal(), -fraction_bits);
+}
+double FloatFormat::epsilon() const {
+  return std::ldexp(1.0, -fraction_bits);
 }
 
 Float16 to_f16(float x) {

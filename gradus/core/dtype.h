@@ -38,6 +38,19 @@ std::string_view name(DType dtype);              // "f32", ...
 std::string_view safetensors_name(DType dtype);  // "F32", ...
 bool is_floating(DType dtype);
 
+// A binary floating-point format: one sign bit, exponent bits, fraction bits; the largest exponent is kept for infinity
+// and NaN, the least for subnormals (IEEE 754; bf16 follows it with a shorter fraction).
+struct FloatFormat {
+  int exponent_bits = 0, fraction_bits = 0;
+
+  int max_exponent() const { return (1 << (exponent_bits - 1)) - 1; }
+  double largest() const;          // finite
+  double least_normal() const;     // positive
+  double least_subnormal() const;  // positive
+  double epsilon() const;          // from 1 to the next number
+};
+FloatFormat float_format(DType dtype);  // throws invalid_argument unless is_floating
+
 template <class T>
 struct dtype_of;
 template <>

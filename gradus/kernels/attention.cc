@@ -136,6 +136,12 @@ KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape,
           .values = Tensor::empty({n_pages, shape.kv_heads, kKeyBlock, shape.head_size}, dtype)};
 }
 
+int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int64_t threads) {
+  check_shape("attention_workspace_bytes", shape);
+  return rows * shape.heads * static_cast<int64_t>(sizeof(float)) +
+         threads * std::max(cpu::forward_scratch_bytes(), cpu::backward_scratch_bytes());
+}
+
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
                        KeyValuePages& pages) {
   constexpr std::string_view op = "store_keys_values";

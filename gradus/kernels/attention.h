@@ -121,6 +121,10 @@ void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const Key
                     const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
                     Tensor& lse);
 
+// Bytes that a forward and a backward over `rows` rows take beyond their inputs and outputs, whatever the number of
+// keys: lse, and each thread's scratch.
+int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int64_t threads);
+
 // Gradients of a forward over all keys at once, recomputing the weights from lse:
 //   P = exp(S - lse), D_i = sum_d dO O, dV = P^T dO, dS = P (dO V^T - D), dQ = c dS K, dK = c dS^T Q.
 //   k, v [keys, G * D], sequence s in rows [key_offsets[s], key_offsets[s + 1]); without key_offsets the rows are the

@@ -7,6 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "tests/core/expect_error.h"
+
 namespace gradus {
 namespace {
 
@@ -109,6 +111,31 @@ TEST(Float16, WideningFollowsTheFormat) {
   }
   EXPECT_EQ(to_float(Float16{0x7C00}), std::numeric_limits<float>::infinity());
   EXPECT_EQ(to_float(Float16{0xFC00}), -std::numeric_limits<float>::infinity());
+}
+
+TEST(DType, FormatsAreThoseOfTheTypes) {
+  using Double = std::numeric_limits<double>;
+  using Float = std::numeric_limits<float>;
+  const FloatFormat f64 = float_format(DType::f64), f32 = float_format(DType::f32);
+  EXPECT_EQ(f64.largest(), Double::max());
+  EXPECT_EQ(f64.least_normal(), Double::min());
+  EXPECT_EQ(f64.least_subnormal(), Double::denorm_min());
+  EXPECT_EQ(f64.epsilon(), Double::epsilon());
+  EXPECT_EQ(f32.largest(), Float::max());
+  EXPECT_EQ(f32.least_normal(), Float::min());
+  EXPECT_EQ(f32.least_subnormal(), Float::denorm_min());
+  EXPECT_EQ(f32.epsilon(), Float::epsilon());
+  const auto value = [](auto narrow) { return static_cast<double>(to_float(narrow)); };
+  const FloatFormat bf16 = float_format(DType::bf16), f16 = float_format(DType::f16);
+  EXPECT_EQ(bf16.largest(), value(BFloat16{0x7f7f}));
+  EXPECT_EQ(bf16.least_normal(), value(BFloat16{0x0080}));
+  EXPECT_EQ(bf16.least_subnormal(), value(BFloat16{0x0001}));
+  EXPECT_EQ(bf16.epsilon(), value(BFloat16{0x3f81}) - 1);
+  EXPECT_EQ(f16.largest(), value(Float16{0x7bff}));
+  EXPECT_EQ(f16.least_normal(), value(Float16{0x0400}));
+  EXPECT_EQ(f16.least_subnormal(), value(Float16{0x0001}));
+  EXPECT_EQ(f16.epsilon(), value(Float16{0x3c01}) - 1);
+  EXPECT_GRADUS_ERROR(float_format(DType::i32), invalid_argument, "i32 is no floating-point type");
 }
 
 TEST(DType, SizesAndNamesAgreeWithTheTypes) {

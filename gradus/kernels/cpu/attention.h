@@ -9,6 +9,10 @@ namespace gradus::kernels::cpu {
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
                        KeyValuePages& pages);
 
+// Scratch of one thread, on its stack.
+int64_t forward_scratch_bytes();
+int64_t backward_scratch_bytes();
+
 // Tasks are runs of tiles: up to 24 (row, head) pairs that share a sequence and a key/value head.
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
                        const AttentionShape& shape, Tensor& o, Tensor& lse);

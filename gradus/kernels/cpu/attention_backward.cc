@@ -240,6 +240,10 @@ HWY_EXPORT(BackwardTask);
 
 namespace gradus::kernels::cpu {
 
+int64_t backward_scratch_bytes() {
+  return sizeof(HWY_NAMESPACE::Scratch);
+}
+
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
                         Tensor& d_k, Tensor& d_v) {

@@ -332,6 +332,10 @@ HWY_EXPORT(StoreRows);
 
 namespace gradus::kernels::cpu {
 
+int64_t forward_scratch_bytes() {
+  return sizeof(HWY_NAMESPACE::Tile) + sizeof(HWY_NAMESPACE::PathPage);
+}
+
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
                        KeyValuePages& pages) {
   const StoreProblem f{.G = shape.kv_heads,
