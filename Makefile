@@ -40,6 +40,6 @@ lint: ## Check format, layers, and the checks of .clang-tidy
 	@$(SETUP) --dev
 	@tools/format --check
 	@tools/check_layers
-	@cmake --preset release -DGRADUS_BUILD_TESTS=ON >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS)
-	@tools/lint $(BUILD)
+	@cmake --preset lint >/dev/null
+	@cmake --build build/lint --target generated/gradus/run/events.pb.h
+	@tools/lint build/lint

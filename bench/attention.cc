@@ -67,7 +67,7 @@ double largest_difference(const Tensor& got, const Tensor& want) {
 // One sequence of c.seq tokens with its pages.
 class Problem {
  public:
-  Problem(const Case& wanted, DType dtype = DType::f32)
+  explicit Problem(const Case& wanted, DType dtype = DType::f32)
       : c(wanted),
         shape(wanted.shape()),
         offsets{0, static_cast<int32_t>(wanted.seq)},

@@ -93,7 +93,7 @@ Problem make_warm_up_problem(const Task& task, Rng& rng, int difficulty) {
 }
 
 std::vector<Problem> held_out_set(const Task& task, const HeldOutConfig& config) {
-  const auto [least, greatest] = std::pair(config.least_difficulty, config.greatest_difficulty);
+  const int least = config.least_difficulty, greatest = config.greatest_difficulty;
   require(config.n >= 1, "held-out set: n is {}; at least 1 is needed", config.n);
   require(least <= greatest, "held-out set: difficulties {}..{} are no range; put the smaller one first", least,
           greatest);

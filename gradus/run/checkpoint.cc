@@ -175,7 +175,7 @@ fs::path save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint
   require(checkpoint.step >= 0, "checkpoint: step {} is negative", checkpoint.step);
   for (const auto& [name, _] : checkpoint.tensors) check_name(name, true);
   for (const auto& [name, _] : checkpoint.files) check_name(name, false);
-  const fs::path folder = directory / fmt::format("{}{:06d}", kPrefix, checkpoint.step);
+  fs::path folder = directory / fmt::format("{}{:06d}", kPrefix, checkpoint.step);
   const fs::path beside = with_suffix(folder, fmt::format("{}{}", kWriting, ::getpid()));
   const fs::path replaced = with_suffix(folder, kReplaced);
 

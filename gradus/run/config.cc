@@ -179,10 +179,11 @@ struct Reader {
     for (const auto& [key, node] : table) {
       const std::string path = prefix + std::string(key.str());
       const toml::table* section = node.as_table();
-      if (section != nullptr && first_in_section(path) != nullptr) {
+      const bool known_section = first_in_section(path) != nullptr;
+      // The first key of an unknown section is refused, at that key's line.
+      const bool unknown_section = section != nullptr && find(path) == nullptr && !section->empty();
+      if (section != nullptr && (known_section || unknown_section)) {
         read(*section, path + '.', origin);
-      } else if (section != nullptr && find(path) == nullptr && !section->empty()) {
-        read(*section, path + '.', origin);  // an unknown section: its first key is refused, at that key's line
       } else {
         set(path, node, at(origin, key.source()));
       }

@@ -95,8 +95,8 @@ struct MetricsWriter::State {
   LogSinks sinks;  // the thread's own while it runs
   runtime::BoundedQueue<Item> queue{kQueueItems};
   std::mutex mutex;
-  std::exception_ptr error;                                                  // guarded by mutex
-  runtime::Thread thread{"metrics", 0, [this](std::stop_token) { run(); }};  // last: it uses all above
+  std::exception_ptr error;                                                         // guarded by mutex
+  runtime::Thread thread{"metrics", 0, [this](const std::stop_token&) { run(); }};  // last: it uses all above
 };
 
 MetricsWriter::MetricsWriter(LogSinks sinks) : state_(std::make_unique<State>(std::move(sinks))) {}

@@ -212,7 +212,7 @@ void Run::flush() {
 fs::path Run::checkpoint(Checkpoint checkpoint) {
   state_->last_step = std::max(state_->last_step, checkpoint.step);
   checkpoint.marks = to_map(state_->writer.flush());  // before the checkpoint appears, its logs are on disk
-  const fs::path folder = save_checkpoint(state_->paths.checkpoints(), checkpoint);
+  fs::path folder = save_checkpoint(state_->paths.checkpoints(), checkpoint);
   prune_checkpoints(state_->paths.checkpoints(), state_->facts.keep_checkpoints);
   return folder;
 }
