@@ -77,13 +77,6 @@ struct ThreadPool::State {
     inside_pool = false;
   }
 
-  // Spinning for long would hold the CPU that a worker may need: when other programs keep it from its own, our going to
-  // sleep is what lets the system move it here.
-  void wait_for_workers() {
-    for (int spin = 0; inside.load() != 0 && spin < kSpins; ++spin) pause();
-    for (int n_left; (n_left = inside.load()) != 0;) inside.wait(n_left);
-  }
-
   void worker_main(int index) {
     pthread_setname_np(pthread_self(), ("pool/" + std::to_string(index)).c_str());
     uint32_t seen = 0;
@@ -98,7 +91,7 @@ struct ThreadPool::State {
       if (stopping.load()) return;
       inside.fetch_add(1);  // seq_cst: either we see the job closed, or the caller sees us inside
       if (open.load()) work();
-      if (inside.fetch_sub(1) == 1) inside.notify_one();  // the caller may sleep
+      inside.fetch_sub(1);
     }
   }
 };
@@ -140,7 +133,7 @@ void ThreadPool::run(int64_t n, void (*body)(void*, int64_t), void* context) {
   if (s.sleeping.load() > 0) s.generation.notify_all();
   s.work();
   s.open.store(false);  // late workers stay out
-  s.wait_for_workers();
+  while (s.inside.load() != 0) pause();
   if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
 }
 
