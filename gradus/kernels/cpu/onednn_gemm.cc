@@ -3,7 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <dnnl.hpp>
 #include <initializer_list>
 #include <map>
@@ -143,7 +144,7 @@ bool random_product_keeps_order(Rng& rng, int64_t rows, int64_t n, int64_t k, bo
         1, 1, k, gemm_k_block(k, false), [&](int64_t, int64_t kk) { return a[static_cast<size_t>(i * k + kk)]; },
         [&](int64_t kk, int64_t) { return b[static_cast<size_t>(transpose_b ? j * k + kk : kk * n + j)]; }, &expected,
         false);
-    return std::memcmp(&expected, &c[static_cast<size_t>(i * n + j)], sizeof expected) == 0;
+    return std::bit_cast<uint32_t>(expected) == std::bit_cast<uint32_t>(c[static_cast<size_t>(i * n + j)]);
   };
   for (const int64_t j : {int64_t{0}, n / 2, n - 1}) {
     for (int64_t i = 0; i < rows; ++i) {
