@@ -199,18 +199,23 @@ HWY_INLINE void StartTile(const ForwardProblem& f, const TileRows& rows, Tile& t
   std::fill_n(t.m2, kTileLanes, std::numeric_limits<float>::lowest());
 }
 
+// Where the page of the tile's key/value head with position `base` begins in keys and values.
+HWY_INLINE int64_t PageStart(const ForwardProblem& f, const TileRows& rows, int64_t base) {
+  const int64_t page = f.layout.block_table[rows.sequence * f.layout.max_blocks + base / B];
+  return (page * f.shape.kv_heads + rows.g) * f.shape.head_size * B;
+}
+
 // The stored pages up to position `end`, in blocks, ascending. Those that see nothing of a page are rows at the start
 // or the end of the tile, where the rows are those of one sequence; in a tree all see the stored keys, but for windows.
 HWY_INLINE void VisitStoredPages(const ForwardProblem& f, const TileRows& rows, int64_t end, Tile& t) {
-  const int64_t D = f.shape.head_size, n = rows.n;
+  const int64_t n = rows.n;
   int64_t first = 0, begin = t.visible[0].begin;
   for (int64_t i = 1; i < n; ++i) begin = std::min(begin, t.visible[i].begin);
   for (int64_t base = begin / B * B; base < end; base += B) {
     int64_t last = n;
     while (first < n && t.visible[first].end <= base) ++first;
     while (last > first && t.visible[last - 1].begin >= base + B) --last;
-    const int64_t page =
-        (f.layout.block_table[rows.sequence * f.layout.max_blocks + base / B] * f.shape.kv_heads + rows.g) * D * B;
+    const int64_t page = PageStart(f, rows, base);
     VisitPage(f, {.keys = f.keys + page, .values = f.values + page, .base = base, .first = first, .last = last}, n, t);
   }
 }
@@ -224,8 +229,7 @@ struct PathPage {
 // The last stored page's first `n` slots.
 HWY_INLINE void CopyPrefixEnd(const ForwardProblem& f, const TileRows& rows, int64_t base, int64_t n, PathPage& to) {
   const int64_t D = f.shape.head_size;
-  const int64_t page =
-      (f.layout.block_table[rows.sequence * f.layout.max_blocks + base / B] * f.shape.kv_heads + rows.g) * D * B;
+  const int64_t page = PageStart(f, rows, base);
   for (int64_t d = 0; d < D; ++d) std::copy_n(f.keys + page + d * B, n, to.keys + d * B);
   std::copy_n(f.values + page, n * D, to.values);
 }
