@@ -28,11 +28,11 @@ struct ForwardProblem {
   const AttentionShape& shape;
   const float *q, *keys, *values;  // the last two: pages
   const AttentionLayout& layout;
-  const int64_t* first_tile;  // [n_sequences + 1]: tiles before sequence s
   float *o, *lse;
+  const int64_t* first_tile = nullptr;  // [n_sequences + 1]: tiles before sequence s
   // A tree's rows, or all null.
-  const AttentionTree* tree;
-  const float *tree_k, *tree_v;
+  const AttentionTree* tree = nullptr;
+  const float *tree_k = nullptr, *tree_v = nullptr;
 };
 
 struct StoreProblem {
@@ -355,6 +355,17 @@ void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& 
 
 namespace {
 
+ForwardProblem problem(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
+                       const AttentionShape& shape, Tensor& o, Tensor& lse) {
+  return {.shape = shape,
+          .q = q.data<float>(),
+          .keys = pages.keys.data<float>(),
+          .values = pages.values.data<float>(),
+          .layout = layout,
+          .o = o.data<float>(),
+          .lse = lse.data<float>()};
+}
+
 // Cuts the rows into tiles and runs them; `visible_pairs` is the number of (row, key) pairs that count, for the size of
 // a task.
 void run_tiles(ForwardProblem f, int64_t visible_pairs) {
@@ -385,18 +396,7 @@ void attention_forward(const Tensor& q, const KeyValuePages& pages, const Attent
     const KeyRange middle = visible_keys(shape, layout.key_positions[(begin + end) / 2], layout.n_keys(s));
     pairs += (end - begin) * (middle.end - middle.begin);
   }
-  run_tiles({.shape = shape,
-             .q = q.data<float>(),
-             .keys = pages.keys.data<float>(),
-             .values = pages.values.data<float>(),
-             .layout = layout,
-             .first_tile = nullptr,
-             .o = o.data<float>(),
-             .lse = lse.data<float>(),
-             .tree = nullptr,
-             .tree_k = nullptr,
-             .tree_v = nullptr},
-            pairs);
+  run_tiles(problem(q, pages, layout, shape, o, lse), pairs);
 }
 
 void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
@@ -406,18 +406,11 @@ void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const Key
   for (int64_t s = 0; s < layout.n_sequences(); ++s) {
     pairs += (layout.row_offsets[s + 1] - layout.row_offsets[s]) * (tree.prefix_lengths[s] + kKeyBlock);
   }
-  run_tiles({.shape = shape,
-             .q = q.data<float>(),
-             .keys = pages.keys.data<float>(),
-             .values = pages.values.data<float>(),
-             .layout = layout,
-             .first_tile = nullptr,
-             .o = o.data<float>(),
-             .lse = lse.data<float>(),
-             .tree = &tree,
-             .tree_k = k.data<float>(),
-             .tree_v = v.data<float>()},
-            pairs);
+  ForwardProblem f = problem(q, pages, layout, shape, o, lse);
+  f.tree = &tree;
+  f.tree_k = k.data<float>();
+  f.tree_v = v.data<float>();
+  run_tiles(f, pairs);
 }
 
 }  // namespace gradus::kernels::cpu
