@@ -21,6 +21,8 @@ int64_t highway_target(Isa isa) {
       return HWY_AVX2;
     case Isa::avx512:
       return HWY_AVX3;
+    case Isa::avx512bf16:
+      return HWY_AVX3_DL;  // every machine with VDPBF16PS but Cooper Lake has that target's other instructions too
     case Isa::neon:
       return HWY_NEON;
     case Isa::ref:
@@ -29,11 +31,19 @@ int64_t highway_target(Isa isa) {
   return 0;
 }
 
-constexpr Isa kVectorIsas[] = {Isa::sse4, Isa::avx2, Isa::avx512, Isa::neon};
+bool has_avx512_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+constexpr Isa kVectorIsas[] = {Isa::sse4, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon};
 
 void limit_onednn(Isa isa) {
 #if defined(__x86_64__)
-  const auto limit = isa == Isa::avx512 ? dnnl::cpu_isa::all
+  const auto limit = isa >= Isa::avx512 ? dnnl::cpu_isa::all
                      : isa == Isa::avx2 ? dnnl::cpu_isa::avx2
                                         : dnnl::cpu_isa::sse41;
   dnnl_set_max_cpu_isa(
@@ -57,7 +67,8 @@ Isa initial_isa() {
   if (wanted == nullptr || *wanted == 0) return supported.back();
   const std::optional<Isa> isa = isa_from_name(wanted);
   if (!isa)
-    fail(ErrorCode::invalid_argument, "GRADUS_ISA is '{}', but must be ref, sse4, avx2, avx512 or neon", wanted);
+    fail(ErrorCode::invalid_argument, "GRADUS_ISA is '{}', but must be ref, sse4, avx2, avx512, avx512bf16 or neon",
+         wanted);
   if (std::find(supported.begin(), supported.end(), *isa) == supported.end()) {
     fail(ErrorCode::unsupported, "GRADUS_ISA is {}, which this machine does not have; its best is {}", wanted,
          name(supported.back()));
@@ -78,12 +89,12 @@ std::atomic<Isa>& slot() {
 }  // namespace
 
 std::string_view name(Isa isa) {
-  constexpr std::string_view kNames[] = {"ref", "sse4", "avx2", "avx512", "neon"};
+  constexpr std::string_view kNames[] = {"ref", "sse4", "avx2", "avx512", "avx512bf16", "neon"};
   return kNames[static_cast<int>(isa)];
 }
 
 std::optional<Isa> isa_from_name(std::string_view text) {
-  for (const Isa isa : {Isa::ref, Isa::sse4, Isa::avx2, Isa::avx512, Isa::neon}) {
+  for (const Isa isa : {Isa::ref, Isa::sse4, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon}) {
     if (text == name(isa)) return isa;
   }
   return std::nullopt;
@@ -96,7 +107,7 @@ std::vector<Isa> supported_isas() {
   }();
   std::vector<Isa> out = {Isa::ref};
   for (const Isa isa : kVectorIsas) {
-    if (mask & highway_target(isa)) out.push_back(isa);
+    if ((mask & highway_target(isa)) && (isa != Isa::avx512bf16 || has_avx512_bf16())) out.push_back(isa);
   }
   return out;
 }

@@ -7,8 +7,9 @@
 
 namespace gradus::kernels {
 
-// ref = the scalar references, the oracle of all others.
-enum class Isa { ref, sse4, avx2, avx512, neon };
+// ref = the scalar references, the oracle of all others. avx512bf16 = AVX-512 with VDPBF16PS, which multiplies pairs of
+// bf16 numbers at twice the rate of floats; the others do the same arithmetic in float.
+enum class Isa { ref, sse4, avx2, avx512, avx512bf16, neon };
 
 std::string_view name(Isa isa);                      // "avx512"
 std::optional<Isa> isa_from_name(std::string_view);  // nullopt when there is none of this name

@@ -8,7 +8,7 @@ namespace gradus::kernels {
 namespace {
 
 TEST(Isa, NamesRoundTrip) {
-  for (const Isa isa : {Isa::ref, Isa::sse4, Isa::avx2, Isa::avx512, Isa::neon}) {
+  for (const Isa isa : {Isa::ref, Isa::sse4, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon}) {
     EXPECT_EQ(isa_from_name(name(isa)), isa);
   }
   EXPECT_EQ(isa_from_name("avx3"), std::nullopt);
@@ -34,7 +34,7 @@ TEST(Isa, ForcingOneMakesItActive) {
 TEST(Isa, ForcingAnAbsentOneIsUnsupportedAndChangesNothing) {
   const std::vector<Isa> supported = supported_isas();
   const Isa before = active_isa();
-  for (const Isa isa : {Isa::sse4, Isa::avx2, Isa::avx512, Isa::neon}) {
+  for (const Isa isa : {Isa::sse4, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon}) {
     if (std::find(supported.begin(), supported.end(), isa) != supported.end()) continue;
     EXPECT_EQ(error_code_of([&] { set_isa(isa); }), ErrorCode::unsupported);
     EXPECT_EQ(active_isa(), before);

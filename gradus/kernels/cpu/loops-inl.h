@@ -29,7 +29,7 @@ struct Whole {
 
 struct Part {
   size_t n;  // 0 < n < kLanes
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
   // The masked instructions of these targets do not touch the lanes left out.
   HWY_INLINE FloatsV Load(const float* p) const {
     return hn::MaskedLoad(hn::FirstN(Floats(), n), Floats(), p);
