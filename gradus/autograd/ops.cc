@@ -5,6 +5,7 @@
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/activation.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/embedding.h"
 #include "gradus/kernels/norm.h"
@@ -17,6 +18,10 @@ namespace {
 Tensor like(const Tensor& t) {
   return Tensor::empty(t.shape(), t.dtype());
 }
+// Like `t`, in the format that its sums have.
+Tensor wide_like(const Tensor& t) {
+  return Tensor::empty(t.shape(), kernels::computed_in(t.dtype()));
+}
 
 }  // namespace
 
@@ -28,7 +33,10 @@ Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
     Backward(std::span<const int32_t> i, Parameter& t, Var out) : ids(i), table(t), y(out) {}
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
-      if (d_y.defined()) kernels::embedding_backward(ids, d_y, table.grad);
+      if (!d_y.defined()) return;
+      Tensor sum = kernels::converted(table.grad, kernels::computed_in(d_y.dtype()));
+      kernels::embedding_backward(ids, d_y, sum);
+      if (sum.dtype() != table.grad.dtype()) kernels::convert(sum, table.grad);
     }
   };
   Tensor y = Tensor::empty({static_cast<int64_t>(ids.size()), table.value.dim(1)}, table.value.dtype());
@@ -55,7 +63,7 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
   };
   Tape& tape = *x.tape;
   Tensor y = like(x.value());
-  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, x.value().dtype());
+  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, kernels::computed_in(x.value().dtype()));
   kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
   const Var out = tape.emit(std::move(y), true);
   if (tape.recording()) tape.record<Backward>(x, gain, std::move(inv_rms), out);
@@ -103,11 +111,11 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
     Backward(Var in, std::span<const int32_t> p, int64_t h, const kernels::RopeTable& t, Var out)
         : x(in), positions(p), heads(h), table(t), y(out) {}
     void backward(Tape& tape) override {
-      Tensor d = tape.take_grad(y);
+      Tensor d = tape.take_wide_grad(y);
       if (!d.defined()) return;
       if (!d.is_unique()) d = d.clone();
       kernels::rope_backward(d, positions, heads, table);
-      tape.accumulate(x, std::move(d));
+      tape.accumulate(x, kernels::converted(d, x.value().dtype()));
     }
   };
   Tape& tape = *x.tape;
@@ -132,7 +140,7 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
     void backward(Tape& tape) override {
       const Tensor d_o = tape.take_grad(o);
       if (!d_o.defined()) return;
-      Tensor d_q = like(q.value()), d_k = like(k.value()), d_v = like(v.value());
+      Tensor d_q = wide_like(q.value()), d_k = wide_like(k.value()), d_v = wide_like(v.value());
       kernels::attention_backward(q.value(), k.value(), v.value(), o.value(), lse, d_o, layout, shape, d_q, d_k, d_v);
       tape.accumulate(q, std::move(d_q));
       tape.accumulate(k, std::move(d_k));
@@ -142,7 +150,7 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
   Tape& tape = *q.tape;
   GRADUS_CHECK(cache == nullptr || !tape.recording());
   Tensor o = like(q.value());
-  Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, o.dtype());
+  Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, kernels::computed_in(o.dtype()));
   kernels::KeyValuePages own;
   if (cache == nullptr) own = kernels::make_key_value_pages(n_pages, shape, o.dtype());
   kernels::KeyValuePages& pages = cache != nullptr ? *cache : own;
@@ -203,7 +211,7 @@ Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
 }
 
 Tensor head_logits(const Tensor& x, const Parameter& weight) {
-  Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, x.dtype());
+  Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, kernels::computed_in(x.dtype()));
   kernels::gemm(x, weight.value, logits, {.transpose_b = true});
   return logits;
 }
@@ -231,15 +239,17 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = Tensor::zeros(x.value().shape(), x.value().dtype());
+      const DType dtype = x.value().dtype(), wide = kernels::computed_in(dtype);
+      Tensor d_x = Tensor::zeros(x.value().shape(), wide);
       for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
         const Tensor h = gather_rows(x.value(), rows.subspan(begin, end - begin));
-        Tensor d_logits = head_logits(h, weight);
-        kernels::log_prob_backward(d_logits, ids.subspan(begin, end - begin), temperature,
+        Tensor d_wide_logits = head_logits(h, weight);
+        kernels::log_prob_backward(d_wide_logits, ids.subspan(begin, end - begin), temperature,
                                    lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
                                    d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+        const Tensor d_logits = kernels::converted(d_wide_logits, dtype);
         kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
-        Tensor d_h = like(h);
+        Tensor d_h = wide_like(h);
         kernels::gemm(d_logits, weight.value, d_h);
         kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
       });
@@ -249,8 +259,8 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
   require(rows.size() == ids.size(), "token_log_probs: {} rows but {} ids", rows.size(), ids.size());
   Tape& tape = *x.tape;
   const auto n = static_cast<int64_t>(rows.size());
-  Tensor log_p = Tensor::empty({n}, x.value().dtype());
-  Tensor lse = Tensor::empty({n}, x.value().dtype());
+  const DType wide = kernels::computed_in(x.value().dtype());
+  Tensor log_p = Tensor::empty({n}, wide), lse = Tensor::empty({n}, wide);
   for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
     const Tensor logits = head_logits(gather_rows(x.value(), rows.subspan(begin, end - begin)), weight);
     Tensor log_p_part = log_p.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));

@@ -1,6 +1,7 @@
 // The differentiable operators: a small closed set, each a forward and a backward kernel (gradus/kernels has the
-// equations). All take and give row-major [rows, columns] values of one dtype (f32 or f64). Spans and layouts handed in
-// must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
+// equations). All take and give row-major [rows, columns] values of the matrices' dtype (f64, f32, bf16, f16); sums,
+// gains, biases, log-probabilities and losses are f32 beside the 16-bit ones (docs/numerics.md has the table). Spans
+// and layouts handed in must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
 #pragma once
 
 #include <cstdint>

@@ -8,16 +8,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/cpu/convert.h"
 #include "gradus/kernels/dispatch.h"
 
 namespace gradus::kernels {
-
-// What a dtype is computed in: f64 for f64, f32 for all others. Statistics, biases, gains and the gradients of weights
-// are kept in it too.
-constexpr DType computed_in(DType dtype) {
-  return dtype == DType::f64 ? DType::f64 : DType::f32;
-}
 
 // body.operator()<T>() for the type that x's dtype is computed in. Throws unsupported on what is no floating format.
 template <class Body>

@@ -1,6 +1,7 @@
 #include "gradus/kernels/elementwise.h"
 
 #include <atomic>
+#include <cmath>
 
 #include "gradus/kernels/as_floats.h"
 #include "gradus/kernels/cpu/elementwise.h"
@@ -137,6 +138,19 @@ bool all_finite(const Tensor& x) {
     });
   });
   return finite.load(std::memory_order_relaxed);
+}
+
+int64_t count_below(const Tensor& x, double limit) {
+  std::atomic<int64_t> total{0};
+  for_computed_type("count_below", x, [&]<class T>() {
+    const Reader<T> x_r(x, 0);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      const T* x_p = x_r(begin, n);
+      const auto is_below = [limit](T value) { return std::abs(value) < static_cast<T>(limit); };
+      total.fetch_add(std::count_if(x_p, x_p + n, is_below), std::memory_order_relaxed);
+    });
+  });
+  return total.load(std::memory_order_relaxed);
 }
 
 }  // namespace gradus::kernels

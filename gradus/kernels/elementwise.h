@@ -37,4 +37,7 @@ double dot(const Tensor& x, const Tensor& w);
 // No element is infinite or NaN.
 bool all_finite(const Tensor& x);
 
+// How many elements lie between -limit and limit, both left out.
+int64_t count_below(const Tensor& x, double limit);
+
 }  // namespace gradus::kernels

@@ -1,4 +1,5 @@
-// AdamW over a list of parameters: moments, step count, and a reset. The update itself is kernels::adamw_update.
+// AdamW over a list of parameters: moments, step count, and a reset. The update itself is kernels::adamw_update, on
+// Parameter::weights; a narrower Parameter::value follows.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@ struct AdamWConfig {
   double beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0.0;  // matrices only; gains and biases are not decayed
+  uint64_t seed = 0;          // of the stochastic rounding of bf16 weights without a master copy
 };
 
 class AdamW {

@@ -1,5 +1,7 @@
 #include "gradus/posttrain/likelihood.h"
 
+#include "gradus/kernels/convert.h"
+
 namespace gradus::posttrain {
 
 size_t PackedLikelihood::pack(std::span<const TrainSequence> sequences, size_t begin) {
@@ -31,7 +33,8 @@ void PackedLikelihood::run(std::span<const TrainSequence> sequences, const Weigh
     end = pack(sequences, begin);
     const nn::Var hidden = model_.hidden(tape_, batch_);
     const nn::Var log_probs = autograd::token_log_probs(hidden, model_.head(), rows_, targets_, temperature_);
-    const std::span<const float> values = log_probs.value().span<float>();
+    const Tensor as_floats = kernels::converted(log_probs.value(), DType::f32);
+    const std::span<const float> values = as_floats.span<float>();
     weights_.clear();
     for (size_t i = begin; i < end; ++i) {
       const auto n = static_cast<size_t>(sequences[i].response_tokens());
@@ -50,7 +53,8 @@ void PackedLikelihood::evaluate(std::span<const TrainSequence> sequences,
     end = pack(sequences, begin);
     const nn::Var hidden = model_.hidden(inference_, batch_);
     const nn::Var log_probs = autograd::token_log_probs(hidden, model_.head(), rows_, targets_, temperature_);
-    std::span<const float> values = log_probs.value().span<float>();
+    const Tensor as_floats = kernels::converted(log_probs.value(), DType::f32);
+    std::span<const float> values = as_floats.span<float>();
     for (size_t i = begin; i < end; ++i) {
       const auto n = static_cast<size_t>(sequences[i].response_tokens());
       visit(i, values.first(n));

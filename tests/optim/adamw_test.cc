@@ -12,7 +12,7 @@ using kernels::random_tensor;
 using kernels::same_bits;
 
 Parameter parameter(Shape shape, uint64_t stream, DType dtype = DType::f32) {
-  return {"p", random_tensor(shape, dtype, stream), Tensor::zeros(shape, dtype), kernels::PackedMatrix{}};
+  return {"p", random_tensor(shape, dtype, stream), Tensor::zeros(shape, dtype), {}};
 }
 
 void set_gradient(Parameter& p, int64_t step) {
