@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct TrainObserver {
   std::function<void(const std::string& line)> on_note;  // a fact worth a line: how data were read, where the run lies
   std::function<void(const Progress&)> on_step;
   std::function<void(std::string_view when, const EvaluationPair&)> on_evaluation;  // "before", "after"
+  std::function<void(std::string_view when, const HeldOutLoss&)> on_held_out_loss;  // the same of a run on plain text
   std::function<bool()> should_stop;
 };
 
@@ -31,6 +33,7 @@ struct TrainSummary {
   TrainState state;
   std::filesystem::path directory;
   std::vector<Example> examples;
+  std::optional<Continuation> continuation;     // of a run on plain text, which has no examples
   std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 
@@ -45,6 +48,9 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
 
 // Sampled and greedy accuracy of a run's latest checkpoint, or of a model folder on `config`'s task.
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config);
+
+// The held-out loss of a model on the plain text of `config`. Reads it.
+HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config);
 
 // Where the model of `path` lies: a model folder itself, or the latest checkpoint of a run folder. Throws not_found.
 std::filesystem::path model_folder_of(const std::filesystem::path& path);

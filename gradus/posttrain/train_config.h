@@ -9,6 +9,7 @@
 
 #include "gradus/nn/transformer_config.h"
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/posttrain/task.h"
 
@@ -87,6 +88,7 @@ struct TrainConfig {
   ModelSection architecture;
   ChainSection chain;
   JsonlSection jsonl;
+  PretrainConfig pretrain;
   SftConfig sft;
   K15Config k15;
   EvalSection eval;
@@ -99,12 +101,13 @@ struct TrainConfig {
     f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
     f("model", model, "folder of a model to start from; \"\" = a new one");
-    f("data", data, "the rows of task jsonl");
+    f("data", data, "the rows of task jsonl; the file or folder of task text");
     f("reward", reward, "a program that judges answers; \"\" = the task does");
     f("reward_timeout_s", reward_timeout_s, "deadline of the program for one batch, in seconds");
     f.section("architecture", architecture);
     f.section("chain", chain);
     f.section("jsonl", jsonl);
+    f.section("pretrain", pretrain);
     f.section("sft", sft);
     f.section("k15", k15);
     f.section("eval", eval);
@@ -113,7 +116,8 @@ struct TrainConfig {
   // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the
   // nearest known one.
   void check() const;
-  bool reinforces() const { return algorithm != "sft"; }
+  bool pretrains() const { return task == "text"; }
+  bool reinforces() const { return algorithm != "sft" && !pretrains(); }
 };
 
 // A name with one line about it, for `gradus list` and for errors.
@@ -123,10 +127,11 @@ struct Named {
 const std::vector<Named>& algorithms();
 const std::vector<Named>& tasks();
 
-// The task that `config` asks for, with its reward program if any. Reads data files.
+// The task that `config` asks for, with its reward program if any. Reads data files. Not of one that pretrains.
 std::shared_ptr<const Task> make_task(const TrainConfig& config);
 
-// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them.
+// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them, but `pretrain` on
+// `text` alone, and nothing else on that.
 struct Preset {
   std::string_view name, text;
 };
