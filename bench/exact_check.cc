@@ -1,7 +1,9 @@
 #include "bench/exact_check.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "gradus/kernels/convert.h"
 
 namespace gradus::bench {
 
@@ -35,12 +37,16 @@ double control_one_ulp(lm::Model& model, std::span<const posttrain::Rollout> rol
     if (p->name == "model.norm.weight") moved = p;
   }
   GRADUS_CHECK(moved != nullptr);
-  float& weight = moved->value.data<float>()[0];
-  const float before = weight;
-  weight = std::nextafter(before, std::numeric_limits<float>::infinity());
+  const Tensor before = moved->value.clone();
+  // Log-probabilities are recorded as float: finer than that nothing is seen.
+  const DType format = std::max(model.transformer().precision().matrices, DType::f32);
+  Tensor weights = kernels::converted(before, DType::f64).clone();
+  double& weight = weights.data<double>()[0];
+  weight += std::ldexp(float_format(format).epsilon(), std::ilogb(weight));
+  kernels::convert(weights, moved->value);
   moved->changed();
   const double mismatch = posttrain::mismatch_max(model, rollouts, temperature, max_rows);
-  weight = before;
+  moved->value.copy_from(before);
   moved->changed();
   return mismatch;
 }

@@ -50,7 +50,7 @@ posttrain::TrainConfig config_of(const EvalOptions& o) {
 
 int eval_text(const EvalOptions& o, const posttrain::TrainConfig& config, Output& out) {
   if (o.episodes > 0) throw UsageError("eval: --episodes counts problems; for text, give pretrain.held_out_tokens=N");
-  lm::Model model = lm::load(posttrain::model_folder_of(o.target));
+  lm::Model model = posttrain::load_model(o.target, config.precision);
   const posttrain::HeldOutLoss loss = posttrain::evaluate_on_text(model, config);
   if (o.json) {
     out.json_line({{"kind", "held_out"},
@@ -67,11 +67,11 @@ int eval_text(const EvalOptions& o, const posttrain::TrainConfig& config, Output
 }
 
 int eval(const EvalOptions& o, Output& out) {
-  const std::filesystem::path folder = posttrain::model_folder_of(o.target);
+  posttrain::model_folder_of(o.target);  // before anything else is asked
   const posttrain::TrainConfig config = config_of(o);
   if (config.pretrains()) return eval_text(o, config, out);
   const auto task = posttrain::make_task(config);
-  lm::Model model = lm::load(folder);
+  lm::Model model = posttrain::load_model(o.target, config.precision);
   const posttrain::EvaluationPair pair = posttrain::evaluate_model(model, *task, config);
   std::vector<std::vector<std::string>> rows;
   for (const auto& [kind, e] : {std::pair{"sampled", pair.sampled}, std::pair{"greedy", pair.greedy}}) {

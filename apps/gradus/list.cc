@@ -43,10 +43,10 @@ std::vector<Entry> entries() {
   const auto add_dtype = [&](DType dtype, const char* description) {
     out.push_back({"dtypes", std::string(name(dtype)), description, "", float_format(dtype)});
   };
-  add_dtype(DType::f32, "weights, activations and gradients of training and sampling");
-  add_dtype(DType::f64, "gradient checks on the scalar references");
-  add_dtype(DType::bf16, "tensors in safetensors files");
-  add_dtype(DType::f16, "tensors in safetensors files");
+  add_dtype(DType::f32, "precision=fp32, and master weights, moments, sums and losses of the 16-bit precisions");
+  add_dtype(DType::f64, "precision=fp64, and gradient checks, on the scalar references");
+  add_dtype(DType::bf16, "matrices and activations of precision=bf16 and bf16-pure");
+  add_dtype(DType::f16, "matrices and activations of precision=fp16");
   return out;
 }
 

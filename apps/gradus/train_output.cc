@@ -150,6 +150,10 @@ posttrain::TrainObserver TrainOutput::observer() {
   observer.should_stop = [this] { return lost_ || runtime::interrupt_requested(); };
   if (options_.quiet) return observer;
   observer.on_note = [=, this](const std::string& line) { unless_lost([&] { show_note(line); }); };
+  observer.on_memory_plan = [=, this](std::string_view precision, const posttrain::MemoryPlan& plan,
+                                      const posttrain::MemoryPlan& in_fp32) {
+    unless_lost([&] { show_memory_plan(precision, plan, in_fp32); });
+  };
   observer.on_step = [=, this](const posttrain::Progress& p) { unless_lost([&] { show_step(p); }); };
   observer.on_evaluation = [=, this](std::string_view when, const posttrain::EvaluationPair& pair) {
     unless_lost([&] { show_evaluation(when, pair); });
@@ -164,6 +168,29 @@ void TrainOutput::show_note(const std::string& line) {
   if (options_.json) return out_.json_line({{"event", "note"}, {"text", line}});
   end_phase();
   out_.text(line + "\n");
+}
+
+void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::MemoryPlan& plan,
+                                   const posttrain::MemoryPlan& in_fp32) {
+  const auto parts = [](const posttrain::MemoryPlan& p) {
+    return std::vector<std::pair<const char*, int64_t>>{
+        {"parameters", p.parameters},   {"gradients", p.gradients}, {"moments", p.moments}, {"master", p.master},
+        {"activations", p.activations}, {"workspace", p.workspace}, {"total", p.total()}};
+  };
+  const auto own = parts(plan), wide = parts(in_fp32);
+  if (options_.json) {
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
+    for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
+    return out_.json_line(line);
+  }
+  end_phase();
+  const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < own.size(); ++i) {
+    rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
+  }
+  out_.text(format_table({{"memory, MB"}, {std::string(precision), true}, {"fp32", true}}, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {

@@ -28,6 +28,8 @@ class TrainOutput {
  private:
   posttrain::TrainObserver observer();
   void show_note(const std::string& line);
+  void show_memory_plan(std::string_view precision, const posttrain::MemoryPlan& plan,
+                        const posttrain::MemoryPlan& in_fp32);
   void show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair);
   void show_held_out_loss(std::string_view when, const posttrain::HeldOutLoss& loss);
   void show_step(const posttrain::Progress& progress);

@@ -19,11 +19,11 @@ struct AdamWStep {
   double grad_scale = 1;        // the gradient is multiplied by this first: unscaling and clipping
 };
 
-// Which random numbers round a bf16 parameter: the stream (seed, round, index of the parameter, step) gives 16 bits for
-// each of its elements, ascending.
+// Which random numbers round a bf16 parameter: the stream (seed, round, index, step) of Rng gives 16 bits for each of
+// its elements, ascending.
 struct RoundingKey {
   uint64_t seed = 0;
-  uint64_t parameter = 0;
+  uint64_t index = 0;  // of the parameter; below 2^48
   uint32_t step = 0;
 };
 

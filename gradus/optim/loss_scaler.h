@@ -36,8 +36,9 @@ class LossScaler {
   explicit LossScaler(const LossScalerConfig& config = {}) : config_(config), state_{.scale = config.scale} {}
 
   double scale() const { return state_.scale; }
+  bool active() const { return config_.dynamic || config_.scale != 1; }
   // False when an overflow can be no accident of f16's range, so that it is an error and not a skipped step.
-  bool may_skip() const { return (config_.dynamic || config_.scale != 1) && state_.skipped_in_a_row < kMostSkipped; }
+  bool may_skip() const { return active() && state_.skipped_in_a_row < kMostSkipped; }
 
   void step_done();     // its gradients were finite
   void step_skipped();  // they were not

@@ -47,14 +47,16 @@ void check_fits(const lm::Model& model, const Text& text, const PretrainConfig& 
           text.path().string(), config.context, text.training().bytes, text.training().ends.size());
 }
 
-Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed)
+Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed,
+                   optim::LossScaler* scaler)
     : model_(model),
       config_(config),
       seed_(seed),
       windows_(text.training(), config.context + 1),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}),
+      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
   config.check();
   check_fits(model, text, config);
   model.transformer().allocate_gradients();
@@ -79,10 +81,12 @@ Metrics Pretrain::step() {
   });
   ++state_.step;
   state_.tokens += n_tokens;
-  return {{"loss", result.loss},
-          {"grad_norm", result.grad_norm},
-          {"learning_rate", rate},
-          {"tokens", static_cast<double>(n_tokens)}};
+  Metrics metrics = {{"loss", result.loss},
+                     {"grad_norm", result.grad_norm},
+                     {"learning_rate", rate},
+                     {"tokens", static_cast<double>(n_tokens)}};
+  add_scaling_metrics(scaler_, result.small_gradients, metrics);
+  return metrics;
 }
 
 }  // namespace gradus::posttrain

@@ -58,12 +58,14 @@ void check_fits(const lm::Model& model, const Text& text, const PretrainConfig& 
 class Pretrain {
  public:
   // Throws what `check` and `check_fits` throw.
-  Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed);
+  Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed,
+           optim::LossScaler* scaler = nullptr);
 
   bool done() const { return state_.tokens >= config_.tokens; }
 
   // One step on windows drawn with Rng(seed, data, number of the window). Metrics: loss, grad_norm, learning_rate,
-  // tokens. Throws diverged.
+  // tokens. Under loss scaling also
+  // those of add_scaling_metrics. Throws diverged.
   Metrics step();
 
   PretrainState& state() { return state_; }
@@ -75,6 +77,7 @@ class Pretrain {
   uint64_t seed_;
   WindowDraw windows_;
   optim::AdamW optimiser_;
+  optim::LossScaler* scaler_;
   PackedLikelihood likelihood_;
   run::TrainStep train_step_;
   PretrainState state_;

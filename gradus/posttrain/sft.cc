@@ -54,15 +54,16 @@ void SftConfig::check(std::pair<int, int> difficulties) const {
   Curriculum{warm_up_curriculum(difficulties, *this)};
 }
 
-Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed)
+Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed, optim::LossScaler* scaler)
     : model_(model),
       task_(task),
       config_(config),
       seed_(seed),
       curriculum_(warm_up_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}),
+      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -109,10 +110,12 @@ Metrics Sft::step() {
   });
   ++state_.step;
   state_.tokens += n_tokens;
-  return {{"loss", result.loss},
-          {"grad_norm", result.grad_norm},
-          {"learning_rate", rate},
-          {"tokens", static_cast<double>(n_tokens)}};
+  Metrics metrics = {{"loss", result.loss},
+                     {"grad_norm", result.grad_norm},
+                     {"learning_rate", rate},
+                     {"tokens", static_cast<double>(n_tokens)}};
+  add_scaling_metrics(scaler_, result.small_gradients, metrics);
+  return metrics;
 }
 
 }  // namespace gradus::posttrain

@@ -46,8 +46,10 @@ Material read_material(const TrainConfig& config) {
 }
 
 lm::Model make_model(const TrainConfig& config, const Material& material) {
-  if (!config.model.empty()) return lm::load(model_folder_of(config.model));
-  return lm::Model::create(config.architecture.shape, material.tokenizer(), static_cast<uint64_t>(config.seed));
+  const nn::Precision precision = config.formats().precision;
+  if (!config.model.empty()) return lm::load(model_folder_of(config.model), precision);
+  return lm::Model::create(config.architecture.shape, material.tokenizer(), static_cast<uint64_t>(config.seed),
+                           precision);
 }
 
 // The warm-up is for a new model; one that is given was trained before, unless fine-tuning it is the whole wish.
@@ -132,7 +134,39 @@ SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Ta
 }
 
 TrainingOptions training_options(const TrainConfig& c) {
-  return {.problems = c.eval.problems, .quick_problems = c.eval.quick_problems, .every = c.eval.every};
+  return {.problems = c.eval.problems,
+          .quick_problems = c.eval.quick_problems,
+          .every = c.eval.every,
+          .loss_scaling = c.loss_scaling()};
+}
+
+MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision) {
+  const int64_t warm_up_rows = c.sft.tokens > 0 ? c.sft.max_rows : 0;
+  MemoryPlanConfig plan{.rows = c.pretrains() ? c.pretrain.max_rows : warm_up_rows, .threads = pool().size()};
+  if (c.reinforces()) {
+    plan.rows = std::max(plan.rows, c.k15.max_rows);
+    plan.sampled_at_once = std::min(lm::SamplerConfig{}.max_batch, c.k15.prompts * c.k15.samples);
+    plan.sampled_tokens = c.k15.max_tokens + kernels::kKeyBlock;  // a prompt's share is not known yet
+  }
+  return plan_memory(model, precision, plan);
+}
+
+// What a precision other than fp32 means here.
+void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer) {
+  const nn::PrecisionFormats& f = config.formats();
+  if (f.precision == nn::Precision::fp32) return;
+  if (observer.on_memory_plan) {
+    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision),
+                            plan_of(config, model.config(), nn::Precision::fp32));
+  }
+  const bool native = kernels::active_isa() == kernels::Isa::avx512bf16 || kernels::active_isa() == kernels::Isa::ref;
+  if (observer.on_note && f.matrices == DType::bf16 && !native) {
+    observer.on_note(fmt::format(
+        "{} has no instruction for bf16: products run as float ones, with the same bits, no faster than fp32",
+        kernels::name(kernels::active_isa())));
+  }
+  if (observer.on_note && f.precision == nn::Precision::fp64)
+    observer.on_note("fp64 runs on the scalar references: one thread, for checks and small models");
 }
 
 Hooks hooks_of(const TrainObserver& observer) {
@@ -256,11 +290,12 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                            .record = make_record(std::move(command_line)),
                            .clock = {}});
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} {}, {}", directory.string(), config.task,
-                                 config.algorithm, model.config().n_parameters(), pool().size(),
+    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {}, {} {}, {}", directory.string(), config.task,
+                                 config.algorithm, model.config().n_parameters(), config.precision, pool().size(),
                                  pool().size() == 1 ? "thread" : "threads", kernels::name(kernels::active_isa())));
     if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
   }
+  tell_precision(config, model, observer);
   return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr);
 }
 
@@ -311,6 +346,15 @@ std::filesystem::path model_folder_of(const std::filesystem::path& path) {
   fail(ErrorCode::not_found,
        "{}: neither a model folder (config.json) nor a run with a checkpoint; train one with `gradus train`",
        path.string());
+}
+
+lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
+  const std::filesystem::path folder = model_folder_of(path);
+  const bool is_run = std::filesystem::exists(run::RunPaths{path}.config());
+  const std::string own = is_run ? config_of_run(path).precision : std::string(nn::name(nn::Precision::fp32));
+  lm::Model model = lm::load(folder, nn::precision_from_name(precision.empty() ? own : precision));
+  model.transformer().drop_master_weights();
+  return model;
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {

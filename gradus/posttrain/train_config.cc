@@ -92,6 +92,11 @@ void TrainConfig::check() const {
   check_known("algorithm", algorithm, algorithms());
   require(seed >= 0, "seed is {}, but must not be negative", seed);
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
+  nn::precision_from_name(precision);
+  require(loss_scale >= 0 && loss_scale <= optim::LossScaler::kGreatestScale,
+          "loss_scale is {}, but must be 0 (dynamic) to {}", loss_scale, optim::LossScaler::kGreatestScale);
+  require(loss_scale == 0 || precision == "fp16", "loss_scale={} is for precision=fp16; {} has the range of f32",
+          loss_scale, precision);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   for (const int64_t n : {eval.problems, eval.quick_problems, eval.every}) {
     require(n >= 1 && n <= INT32_MAX, "eval.problems {}, eval.quick_problems {} and eval.every {} must be 1 to {}",
@@ -106,6 +111,11 @@ void TrainConfig::check() const {
   pretrain.check();
   sft.check(difficulties);
   k15.check(difficulties);
+}
+
+optim::LossScalerConfig TrainConfig::loss_scaling() const {
+  if (precision != "fp16") return optim::LossScalerConfig::none();
+  return loss_scale == 0 ? optim::LossScalerConfig::automatic() : optim::LossScalerConfig::fixed(loss_scale);
 }
 
 std::shared_ptr<const Task> make_task(const TrainConfig& c) {

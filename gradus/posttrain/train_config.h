@@ -7,7 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
+#include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/k15.h"
 #include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
@@ -81,6 +83,8 @@ struct TrainConfig {
   int64_t seed = 1;
   int64_t threads = 0;
   int64_t keep_checkpoints = 2;
+  std::string precision = "fp32";
+  double loss_scale = 0;
   std::string model;
   std::string data;
   std::string reward;
@@ -100,6 +104,8 @@ struct TrainConfig {
     f("seed", seed, "key of all randomness");
     f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    f("precision", precision, "fp64, fp32, bf16, fp16 or bf16-pure: what it computes and keeps weights in");
+    f("loss_scale", loss_scale, "of fp16: a fixed factor, or 0 = dynamic, from 65536");
     f("model", model, "folder of a model to start from; \"\" = a new one");
     f("data", data, "the rows of task jsonl; the file or folder of task text");
     f("reward", reward, "a program that judges answers; \"\" = the task does");
@@ -116,6 +122,8 @@ struct TrainConfig {
   // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the
   // nearest known one.
   void check() const;
+  const nn::PrecisionFormats& formats() const { return nn::formats(nn::precision_from_name(precision)); }
+  optim::LossScalerConfig loss_scaling() const;
   bool pretrains() const { return task == "text"; }
   bool reinforces() const { return algorithm != "sft" && !pretrains(); }
 };

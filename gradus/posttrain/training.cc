@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/json.h"
+#include "gradus/kernels/convert.h"
 
 namespace gradus::posttrain {
 
@@ -76,6 +77,22 @@ TextState parse_text_state(const json& j) {
           .training_s = j.at("training_s").get<double>()};
 }
 
+json to_json(const std::optional<optim::LossScalerState>& s) {
+  return s ? json{{"scale", s->scale},
+                  {"clean_steps", s->clean_steps},
+                  {"skipped", s->skipped},
+                  {"skipped_in_a_row", s->skipped_in_a_row}}
+           : json(nullptr);
+}
+
+std::optional<optim::LossScalerState> parse_scaler_state(const json& j) {
+  if (j.is_null()) return std::nullopt;
+  return optim::LossScalerState{.scale = j.at("scale").get<double>(),
+                                .clean_steps = j.at("clean_steps").get<int64_t>(),
+                                .skipped = j.at("skipped").get<int64_t>(),
+                                .skipped_in_a_row = j.at("skipped_in_a_row").get<int64_t>()};
+}
+
 double metric(const Metrics& metrics, std::string_view name) {
   for (const auto& [key, value] : metrics) {
     if (key == name) return value;
@@ -114,7 +131,9 @@ std::string to_json(const TrainState& s) {
                          {"after", to_json(s.after)},
                          {"mismatch_max", to_json_number(s.mismatch_max)},
                          {"elapsed_s", s.elapsed_s},
-                         {"text", to_json(s.text)}});
+                         {"text", to_json(s.text)},
+                         {"scaler", to_json(s.scaler)},
+                         {"optimiser_steps", s.optimiser_steps}});
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view origin) {
@@ -129,7 +148,11 @@ TrainState parse_train_state(std::string_view text, std::string_view origin) {
         .after = parse_pair(j.at("after")),
         .mismatch_max = number(j, "mismatch_max"),
         .elapsed_s = j.at("elapsed_s").get<double>(),
-        .text = j.contains("text") ? parse_text_state(j.at("text")) : TextState{}};
+        .text = j.contains("text") ? parse_text_state(j.at("text")) : TextState{},
+        .scaler = j.contains("scaler") ? parse_scaler_state(j.at("scaler")) : std::nullopt,
+        .optimiser_steps = j.contains("optimiser_steps")
+                               ? j.at("optimiser_steps").get<int64_t>()
+                               : j.at("sft").at("step").get<int64_t>()};  // before it was kept, no step was skipped
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
   }
@@ -143,7 +166,10 @@ Training::Training(run::Run& run, lm::Model& model, const Task* task, const Trai
       options_(options),
       hooks_(std::move(hooks)),
       state_(std::move(state)),
-      started_s_(steady_seconds() - state_.elapsed_s) {}
+      started_s_(steady_seconds() - state_.elapsed_s),
+      scaler_(options.loss_scaling) {
+  if (state_.scaler) scaler_.restore(*state_.scaler);
+}
 
 void Training::log(std::string_view phase, const Metrics& metrics) {
   run_.log(state_.step, phase, metrics);
@@ -160,7 +186,7 @@ double Training::elapsed_s() const {
   return steady_seconds() - started_s_;
 }
 
-void Training::continue_moments(optim::AdamW& optimiser, int64_t steps) {
+void Training::continue_moments(optim::AdamW& optimiser) {
   if (!saved_moments_) return;
   NamedTensors& saved = *saved_moments_;
   const auto n = optimiser.first_moments().size();
@@ -169,15 +195,15 @@ void Training::continue_moments(optim::AdamW& optimiser, int64_t steps) {
     optimiser.first_moments()[i].copy_from(saved[i].second);
     optimiser.second_moments()[i].copy_from(saved[n + i].second);
   }
-  optimiser.set_steps(steps);
+  optimiser.set_steps(state_.optimiser_steps);
   saved_moments_.reset();
 }
 
 void Training::sft(const SftConfig& config) {
   GRADUS_CHECK(task_ != nullptr);
-  Sft learner(model_, *task_, config, run_.seed());
+  Sft learner(model_, *task_, config, run_.seed(), &scaler_);
   learner.state() = state_.sft;
-  continue_moments(learner.optimiser(), state_.sft.step);
+  continue_moments(learner.optimiser());
   moments_ = &learner.optimiser();
   const double first_s = steady_seconds();
   const int64_t first_tokens = learner.state().tokens;
@@ -207,7 +233,7 @@ void Training::sft(const SftConfig& config) {
 
 void Training::k15(const K15Config& config) {
   GRADUS_CHECK(task_ != nullptr);
-  K15 learner(model_, *task_, config, run_.seed());
+  K15 learner(model_, *task_, config, run_.seed(), &scaler_);
   if (state_.k15.iteration > 0) learner.restore(state_.k15);
   while (!learner.done()) {
     stop_if_asked();
@@ -269,6 +295,8 @@ EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_to
 
 void Training::checkpoint(std::optional<double> score) {
   state_.elapsed_s = elapsed_s();
+  state_.scaler = scaler_.state();
+  state_.optimiser_steps = moments_ != nullptr ? moments_->steps() : 0;
   run::Checkpoint c{
       .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
   c.tensors["model.safetensors"] = model_.weights();
@@ -298,7 +326,7 @@ void Training::restore(const run::Checkpoint& checkpoint) {
       const std::string wanted = prefix + p->name;
       const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
       if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
-          tensor->second.dtype() != p->value.dtype()) {
+          tensor->second.dtype() != kernels::computed_in(p->weights().dtype())) {
         fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
              wanted, to_string(p->value.shape()));
       }

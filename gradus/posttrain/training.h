@@ -34,6 +34,8 @@ struct TrainState {
   double mismatch_max = 0;  // over all iterations so far
   double elapsed_s = 0;
   TextState text{};
+  std::optional<optim::LossScalerState> scaler{};  // none yet in a new run
+  int64_t optimiser_steps = 0;                     // of the moments that are saved beside it, if any
 };
 std::string to_json(const TrainState& state);
 TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
@@ -44,6 +46,7 @@ struct TrainingOptions {
   int64_t every = 10;            // iterations between checkpoints
   int64_t sft_every = 200;       // updates of the warm-up between checkpoints
   int64_t log_every = 10;        // updates of the warm-up per row of the logs
+  optim::LossScalerConfig loss_scaling{};
 };
 
 class Training {
@@ -76,7 +79,7 @@ class Training {
   void log(std::string_view phase, const Metrics& metrics);
   void stop_if_asked();
   double elapsed_s() const;
-  void continue_moments(optim::AdamW& optimiser, int64_t steps);  // of the checkpoint, if it has any
+  void continue_moments(optim::AdamW& optimiser);  // of the checkpoint, if it has any
   EvaluationPair evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop);
 
   run::Run& run_;
@@ -86,6 +89,7 @@ class Training {
   Hooks hooks_;
   TrainState state_;
   double started_s_;
+  optim::LossScaler scaler_;
   optim::AdamW* moments_ = nullptr;  // of the pretraining or warm-up in progress
   std::optional<NamedTensors> saved_moments_;
   std::optional<int64_t> saved_step_;  // of the last checkpoint

@@ -14,10 +14,10 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 void Training::pretrain(const Text& text, const PretrainConfig& config) {
-  Pretrain learner(model_, text, config, run_.seed());
+  Pretrain learner(model_, text, config, run_.seed(), &scaler_);
   TextState& state = state_.text;
   learner.state() = state.pretrain;
-  continue_moments(learner.optimiser(), state.pretrain.step);
+  continue_moments(learner.optimiser());
   moments_ = &learner.optimiser();
   while (!learner.done()) {
     stop_if_asked();

@@ -16,7 +16,10 @@ void TrainStep::finish(int64_t step, double learning_rate, TrainStepResult& resu
          "train: loss {} and gradient norm {} at step {}; lower the learning rate and resume from the last checkpoint",
          result.loss, result.grad_norm, step);
   }
-  if (scaler_ != nullptr) scaler_->step_done();
+  if (scaler_ != nullptr) {
+    if (scaler_->active()) result.small_gradients = optim::small_gradient_share(optimiser_.parameters(), DType::f16);
+    scaler_->step_done();
+  }
   optimiser_.step(learning_rate, unscale * optim::clip_factor(result.grad_norm, config_.clip_norm));
 }
 

@@ -21,9 +21,10 @@ struct TrainStepConfig {
 };
 
 struct TrainStepResult {
-  double loss = 0;       // sum over shards
-  double grad_norm = 0;  // before clipping
-  bool skipped = false;  // an overflow under loss scaling: weights and moments are as they were
+  double loss = 0;             // sum over shards
+  double grad_norm = 0;        // before clipping
+  bool skipped = false;        // an overflow under loss scaling: weights and moments are as they were
+  double small_gradients = 0;  // under loss scaling: the share of elements that are zero or subnormal in f16
 };
 
 class TrainStep {
