@@ -106,10 +106,12 @@ std::vector<Piece> cut(const Bytes& bytes, size_t piece_bytes) {
 
 std::vector<bool> held_out_of(const std::vector<Piece>& pieces, const fs::path& path) {
   const auto [smallest, largest] = std::ranges::minmax_element(pieces, {}, &Piece::hash);
-  require(smallest->hash != largest->hash,
-          "{}: too little text, or text that only repeats itself: its {} {} all alike, so that nothing can be held "
-          "out; give more text",
-          path.string(), pieces.size(), pieces.size() == 1 ? "piece is" : "pieces are");
+  require(pieces.size() > 1, "{}: {} bytes are too little text to hold some of it out; give more text", path.string(),
+          pieces.front().bytes.size());
+  require(
+      smallest->hash != largest->hash,
+      "{}: the text only repeats itself, its {} pieces are all alike, so that none can be held out; give other text",
+      path.string(), pieces.size());
   const auto is_chosen = [](const Piece& p) { return p.hash % 16 == 0; };
   const bool none = std::ranges::none_of(pieces, is_chosen), all = std::ranges::all_of(pieces, is_chosen);
   std::vector<bool> held_out;
