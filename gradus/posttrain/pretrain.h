@@ -22,7 +22,7 @@ struct PretrainConfig {
   double weight_decay = 0.1;
   double clip_norm = 1.0;
   int64_t max_rows = 2048;           // rows of a micro-batch
-  int64_t every = 100;               // steps between checkpoints, each with a held-out loss
+  int64_t every = 200;               // steps between checkpoints, each with a held-out loss
   int64_t held_out_tokens = 65'536;  // of a held-out loss
 
   template <class F>

@@ -66,7 +66,7 @@ void check_fits_together(const TrainConfig& c) {
 
 const std::vector<Named>& algorithms() {
   static const std::vector<Named> list = {
-      {"pretrain", "next-token prediction on every byte; of the task text, and all that it takes",
+      {"pretrain", "next-token prediction on plain text: the algorithm of the task text, and of no other",
        "Radford et al. 2018, eq. 1; Radford et al. 2019, section 2"},
       {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up",
        "arXiv 2501.12599, section 2.3.2, eq. 3"},

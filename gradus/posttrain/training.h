@@ -69,8 +69,8 @@ class Training {
 
   // Saves model, moments (of a warm-up in progress) and state.
   void checkpoint(std::optional<double> score = {});
-  // To go on from `checkpoint`, whose weights and state are in place already: takes the moments of an
-  // optimiser in progress. Call before pretrain() and sft(). Throws corrupt.
+  // To go on from `checkpoint`, whose weights and state are in place already: takes the moments of an optimiser
+  // in progress. Call before pretrain() and sft(). Throws corrupt.
   void restore(const run::Checkpoint& checkpoint);
 
   TrainState& state() { return state_; }

@@ -1,5 +1,7 @@
 // The phase of Training that learns from plain text; the others are in training.cc.
+#include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "gradus/posttrain/training.h"
 
