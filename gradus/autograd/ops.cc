@@ -1,7 +1,7 @@
 #include "gradus/autograd/ops.h"
 
 #include <algorithm>
-#include <cstring>
+#include <vector>
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/activation.h"
@@ -126,38 +126,78 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
   return out;
 }
 
+namespace {
+
+// x[rows[begin..end)] as a dense matrix.
+Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor out = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
+  kernels::embedding(rows, x, out);
+  return out;
+}
+
+// Keys and values of whole sequences: the rows of k and v themselves, or those that `rows` names.
+Tensor keys_of(const Tensor& x, std::span<const int32_t> rows) {
+  return rows.empty() ? x : gather_rows(x, rows);
+}
+
+// Puts every key of `layout` into its page; with key_offsets a sequence's keys stand at positions 0, 1, 2, ...
+void store_keys(const Tensor& k, const Tensor& v, const kernels::AttentionLayout& layout,
+                const kernels::AttentionShape& shape, kernels::KeyValuePages& pages) {
+  if (layout.key_offsets.empty()) return kernels::store_keys_values(k, v, layout, shape, pages);
+  thread_local std::vector<int32_t> positions;
+  positions.clear();
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    for (int32_t p = 0; p < layout.n_keys(s); ++p) positions.push_back(p);
+  }
+  const kernels::AttentionLayout keys{.row_offsets = layout.key_offsets,
+                                      .key_positions = positions,
+                                      .block_table = layout.block_table,
+                                      .max_blocks = layout.max_blocks};
+  kernels::store_keys_values(k, v, keys, shape, pages);
+}
+
+}  // namespace
+
 Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape,
-              int64_t n_pages, kernels::KeyValuePages* cache) {
+              int64_t n_pages, kernels::KeyValuePages* cache, std::span<const int32_t> key_rows) {
   struct Backward final : Node {
     Var q, k, v;
     Tensor lse;
     kernels::AttentionLayout layout;
     kernels::AttentionShape shape;
+    std::span<const int32_t> key_rows;
     Var o;
     Backward(Var q_in, Var k_in, Var v_in, Tensor l, const kernels::AttentionLayout& a,
-             const kernels::AttentionShape& s, Var out)
-        : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), o(out) {}
+             const kernels::AttentionShape& s, std::span<const int32_t> rows, Var out)
+        : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), key_rows(rows), o(out) {}
     void backward(Tape& tape) override {
       const Tensor d_o = tape.take_grad(o);
       if (!d_o.defined()) return;
-      Tensor d_q = wide_like(q.value()), d_k = wide_like(k.value()), d_v = wide_like(v.value());
-      kernels::attention_backward(q.value(), k.value(), v.value(), o.value(), lse, d_o, layout, shape, d_q, d_k, d_v);
+      const Tensor keys = keys_of(k.value(), key_rows), values = keys_of(v.value(), key_rows);
+      Tensor d_q = wide_like(q.value()), d_keys = wide_like(keys), d_values = wide_like(values);
+      kernels::attention_backward(q.value(), keys, values, o.value(), lse, d_o, layout, shape, d_q, d_keys, d_values);
       tape.accumulate(q, std::move(d_q));
-      tape.accumulate(k, std::move(d_k));
-      tape.accumulate(v, std::move(d_v));
+      accumulate(tape, k, std::move(d_keys));
+      accumulate(tape, v, std::move(d_values));
+    }
+    void accumulate(Tape& tape, Var x, Tensor d_keys) const {
+      if (key_rows.empty()) return tape.accumulate(x, std::move(d_keys));
+      Tensor d_x = Tensor::zeros(x.value().shape(), d_keys.dtype());
+      kernels::embedding_backward(key_rows, d_keys, d_x);  // scatter
+      tape.accumulate(x, std::move(d_x));
     }
   };
   Tape& tape = *q.tape;
-  GRADUS_CHECK(cache == nullptr || !tape.recording());
+  GRADUS_CHECK(cache == nullptr || (!tape.recording() && key_rows.empty()));
   Tensor o = like(q.value());
   Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, kernels::computed_in(o.dtype()));
   kernels::KeyValuePages own;
   if (cache == nullptr) own = kernels::make_key_value_pages(n_pages, shape, o.dtype());
   kernels::KeyValuePages& pages = cache != nullptr ? *cache : own;
-  kernels::store_keys_values(k.value(), v.value(), layout, shape, pages);
+  store_keys(keys_of(k.value(), key_rows), keys_of(v.value(), key_rows), layout, shape, pages);
   kernels::attention_forward(q.value(), pages, layout, shape, o, lse);
   const Var out = tape.emit(std::move(o), true);
-  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, out);
+  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, key_rows, out);
   return out;
 }
 
@@ -202,13 +242,6 @@ Var add(Var a, Var b) {
 }
 
 namespace {
-
-// x[rows[begin..end)] as a dense matrix.
-Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
-  Tensor out = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
-  kernels::embedding(rows, x, out);
-  return out;
-}
 
 Tensor head_logits(const Tensor& x, const Parameter& weight) {
   Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, kernels::computed_in(x.dtype()));

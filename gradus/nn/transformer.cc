@@ -108,7 +108,7 @@ Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::
   const Var q = rope(linear(h, *w.q, w.q_bias), batch.rotary_positions(), config_.heads, rope_);
   const Var k = rope(linear(h, *w.k, w.k_bias), batch.rotary_positions(), config_.kv_heads, rope_);
   const Var v = linear(h, *w.v, w.v_bias);
-  x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages), *w.o));
+  x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages, batch.key_rows), *w.o));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
   return add(x, linear(swiglu(linear(g, *w.gate), linear(g, *w.up)), *w.down));
 }
