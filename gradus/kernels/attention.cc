@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <string_view>
+#include <type_traits>
 
 #include "gradus/kernels/cpu/attention.h"
+#include "gradus/kernels/flush_denormals.h"
 #include "gradus/kernels/isa.h"
 #include "gradus/kernels/ref/attention.h"
 
@@ -23,18 +25,32 @@ void check_shape(std::string_view op, const AttentionShape& s) {
 }
 
 // `dtype` is that of the operation's first tensor. Text is made on failure only: these checks run in every step.
-void check_tensor(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
+void check_place(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
   if (!x.defined() || x.shape() != wanted) {
     fail(ErrorCode::invalid_argument, "{}: {} is {} but must be {}", op, what, to_string(x.shape()), to_string(wanted));
   }
-  require(dtype == DType::f32 || dtype == DType::f64, "{}: dtype is {}, but f32 or f64 is needed; convert it first", op,
+  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed; convert it first", op,
           name(dtype));
-  require(x.dtype() == dtype, "{}: {} is {} but the first argument is {}; give all in one dtype", op, what,
-          name(x.dtype()), name(dtype));
   if (x.device().type != DeviceType::cpu) {
     fail(ErrorCode::unsupported, "{}: {} is on {}, but attention runs on the cpu only; copy it there", op, what,
          name(x.device()));
   }
+}
+
+void check_tensor(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
+  check_place(op, what, x, wanted, dtype);
+  require(x.dtype() == dtype, "{}: {} is {} but the first argument is {}; give all in one dtype", op, what,
+          name(x.dtype()), name(dtype));
+}
+
+// One that holds sums: f64 beside f64, else f32.
+DType sum_dtype(DType dtype) {
+  return dtype == DType::f64 ? dtype : DType::f32;
+}
+void check_sums(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
+  check_place(op, what, x, wanted, dtype);
+  require(x.dtype() == sum_dtype(dtype), "{}: {} is {} but must be {} beside {}", op, what, name(x.dtype()),
+          name(sum_dtype(dtype)), name(dtype));
 }
 
 void check_overlap(std::string_view op, std::string_view what, const Tensor& out, std::string_view what_in,
@@ -44,10 +60,20 @@ void check_overlap(std::string_view op, std::string_view what, const Tensor& out
           what_in);
 }
 
+// Keys and values of n pages; in bf16 pairs are a part of the last dimension.
+struct PageShapes {
+  Shape keys, values;
+};
+PageShapes page_shapes(int64_t n_pages, const AttentionShape& s, DType dtype) {
+  const int64_t pair = dtype == DType::bf16 ? 2 : 1;
+  return {.keys = {n_pages, s.kv_heads, s.head_size / pair, kKeyBlock * pair},
+          .values = {n_pages, s.kv_heads, kKeyBlock / pair, s.head_size * pair}};
+}
+
 void check_pages(std::string_view op, const KeyValuePages& pages, const AttentionShape& s, DType dtype) {
-  const int64_t n_pages = pages.keys.rank() == 4 ? pages.keys.dim(0) : 0;
-  check_tensor(op, "pages.keys", pages.keys, {n_pages, s.kv_heads, s.head_size, kKeyBlock}, dtype);
-  check_tensor(op, "pages.values", pages.values, {n_pages, s.kv_heads, kKeyBlock, s.head_size}, dtype);
+  const PageShapes shapes = page_shapes(pages.keys.rank() == 4 ? pages.keys.dim(0) : 0, s, dtype);
+  check_tensor(op, "pages.keys", pages.keys, shapes.keys, dtype);
+  check_tensor(op, "pages.values", pages.values, shapes.values, dtype);
 }
 
 // `offsets` cut `count` rows or keys into sequences.
@@ -125,15 +151,31 @@ void check_tree(std::string_view op, const AttentionLayout& layout, const Attent
   }
 }
 
+// body.operator()<T>(vector): T is the dtype's, already checked; `vector` whether its vector kernel runs, or the
+// reference.
+template <class Body>
+void for_attention_type(DType dtype, Body body) {
+  const bool vector = active_isa() != Isa::ref;
+  if (dtype == DType::f64) return body.template operator()<double>(std::false_type{});
+  const auto either = [&]<class T>(T) {
+    if (vector) return body.template operator()<T>(std::true_type{});
+    const FlushDenormals flush(cpu::kFlushes<T>);
+    body.template operator()<T>(std::false_type{});
+  };
+  if (dtype == DType::f32) return either(float{});
+  if (dtype == DType::bf16) return either(BFloat16{});
+  either(Float16{});
+}
+
 }  // namespace
 
 KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape, DType dtype) {
   constexpr std::string_view op = "make_key_value_pages";
   check_shape(op, shape);
   require(n_pages >= 0, "{}: {} pages asked for, but the number must not be negative", op, n_pages);
-  require(dtype == DType::f32 || dtype == DType::f64, "{}: dtype is {}, but f32 or f64 is needed", op, name(dtype));
-  return {.keys = Tensor::empty({n_pages, shape.kv_heads, shape.head_size, kKeyBlock}, dtype),
-          .values = Tensor::empty({n_pages, shape.kv_heads, kKeyBlock, shape.head_size}, dtype)};
+  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed", op, name(dtype));
+  const PageShapes shapes = page_shapes(n_pages, shape, dtype);
+  return {.keys = Tensor::empty(shapes.keys, dtype), .values = Tensor::empty(shapes.values, dtype)};
 }
 
 int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int64_t threads) {
@@ -153,9 +195,13 @@ void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& 
   check_rows(op, layout, rows);
   check_blocks(op, layout, pages.keys.dim(0),
                [&](int64_t s) { return layout.key_positions[layout.row_offsets[s + 1] - 1] + 1; });
-  if (k.dtype() == DType::f64) return ref::store_keys_values<double>(k, v, layout, shape, pages);
-  if (active_isa() == Isa::ref) return ref::store_keys_values<float>(k, v, layout, shape, pages);
-  cpu::store_keys_values(k, v, layout, shape, pages);
+  for_attention_type(k.dtype(), [&]<class T>(auto vector) {
+    if constexpr (vector) {
+      cpu::store_keys_values<T>(k, v, layout, shape, pages);
+    } else {
+      ref::store_keys_values<T>(k, v, layout, shape, pages);
+    }
+  });
 }
 
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
@@ -165,14 +211,18 @@ void attention_forward(const Tensor& q, const KeyValuePages& pages, const Attent
   const int64_t rows = q.rank() == 2 ? q.dim(0) : 0;
   check_tensor(op, "q", q, {rows, shape.heads * shape.head_size}, q.dtype());
   check_tensor(op, "o", o, q.shape(), q.dtype());
-  check_tensor(op, "lse", lse, {rows, shape.heads}, q.dtype());
+  check_sums(op, "lse", lse, {rows, shape.heads}, q.dtype());
   check_pages(op, pages, shape, q.dtype());
   check_overlap(op, "o", o, "q", q);
   check_rows(op, layout, rows);
   check_blocks(op, layout, pages.keys.dim(0));
-  if (q.dtype() == DType::f64) return ref::attention_forward<double>(q, pages, layout, shape, o, lse);
-  if (active_isa() == Isa::ref) return ref::attention_forward<float>(q, pages, layout, shape, o, lse);
-  cpu::attention_forward(q, pages, layout, shape, o, lse);
+  for_attention_type(q.dtype(), [&]<class T>(auto vector) {
+    if constexpr (vector) {
+      cpu::attention_forward<T>(q, pages, layout, shape, o, lse);
+    } else {
+      ref::attention_forward<T>(q, pages, layout, shape, o, lse);
+    }
+  });
 }
 
 void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
@@ -186,15 +236,19 @@ void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const Key
   check_tensor(op, "k", k, {rows, shape.kv_heads * shape.head_size}, q.dtype());
   check_tensor(op, "v", v, k.shape(), q.dtype());
   check_tensor(op, "o", o, q.shape(), q.dtype());
-  check_tensor(op, "lse", lse, {rows, shape.heads}, q.dtype());
+  check_sums(op, "lse", lse, {rows, shape.heads}, q.dtype());
   check_pages(op, pages, shape, q.dtype());
   check_overlap(op, "o", o, "q", q);
   check_row_offsets(op, layout, rows);
   check_tree(op, layout, tree, rows);
   check_blocks(op, layout, pages.keys.dim(0), [&](int64_t s) { return tree.prefix_lengths[s]; });
-  if (q.dtype() == DType::f64) return ref::attention_tree<double>(q, k, v, pages, layout, tree, shape, o, lse);
-  if (active_isa() == Isa::ref) return ref::attention_tree<float>(q, k, v, pages, layout, tree, shape, o, lse);
-  cpu::attention_tree(q, k, v, pages, layout, tree, shape, o, lse);
+  for_attention_type(q.dtype(), [&]<class T>(auto vector) {
+    if constexpr (vector) {
+      cpu::attention_tree<T>(q, k, v, pages, layout, tree, shape, o, lse);
+    } else {
+      ref::attention_tree<T>(q, k, v, pages, layout, tree, shape, o, lse);
+    }
+  });
 }
 
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
@@ -213,7 +267,10 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
   } tensors[] = {{"q", q, queries, false},    {"k", k, keys, false},        {"v", v, keys, false},
                  {"o", o, queries, false},    {"d_o", d_o, queries, false}, {"lse", lse, {rows, shape.heads}, false},
                  {"d_q", d_q, queries, true}, {"d_k", d_k, keys, true},     {"d_v", d_v, keys, true}};
-  for (const auto& t : tensors) check_tensor(op, t.what, t.x, t.shape, q.dtype());
+  for (const auto& t : tensors) {
+    const bool sums = t.written || &t.x == &lse;
+    (sums ? check_sums : check_tensor)(op, t.what, t.x, t.shape, q.dtype());
+  }
   for (const auto& out : tensors) {
     for (const auto& other : tensors) {
       if (out.written && &out != &other) check_overlap(op, out.what, out.x, other.what, other.x);
@@ -227,11 +284,13 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
             "{}: sequence {} starts at position {}; without key_offsets gradients need whole sequences, from 0", op, s,
             layout.key_positions[begin]);
   }
-  if (q.dtype() == DType::f64)
-    return ref::attention_backward<double>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
-  if (active_isa() == Isa::ref)
-    return ref::attention_backward<float>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
-  cpu::attention_backward(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+  for_attention_type(q.dtype(), [&]<class T>(auto vector) {
+    if constexpr (vector) {
+      cpu::attention_backward<T>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+    } else {
+      ref::attention_backward<T>(q, k, v, o, lse, d_o, layout, shape, d_q, d_k, d_v);
+    }
+  });
 }
 
 }  // namespace gradus::kernels

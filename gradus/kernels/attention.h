@@ -24,6 +24,13 @@
 // Masked, padded and unwritten slots change no bit, wherever the block's other end lies; exp is ref::exp; every
 // multiply-add rounds as the active instruction set does (isa.h). The `+ 0` turns -0 into 0, so that no sign of an
 // underflow depends on how many masked slots a kernel visits.
+//
+// Dtypes of q, k, v, o: f64 and f32 as above. f16: they become f32 and all is as in f32; o is rounded once. bf16:
+// - chains go over pairs (2 i, 2 i + 1) of d, slots, rows or keys, counted in the sequence: the odd product is added
+//   first, then the even one (VDPBF16PS), in f32. Subnormals are zero throughout. What a pair lacks counts as zeros.
+// - weights are powers of 2: s_j, m are in units of ln 2 (c holds log2 e), e_j = exp2(multiply_add(c, dot, -m')),
+//   alpha = exp2(m - m'), ref::exp2; lse = multiply_add(m, ln 2, log(l)). l sums e_j as it is, chains take it rounded.
+// - o is rounded once. Backward: P = exp2(multiply_add(c, dot, -lse log2 e)); P and c dS are rounded for the products.
 #pragma once
 
 #include <algorithm>
@@ -79,14 +86,16 @@ inline KeyRange visible_keys(const AttentionShape& shape, int64_t position, int6
 }
 
 // Keys and values in pages of kKeyBlock positions.
-//   keys    [n_pages, G, D, 64]   the positions of a page are the fast axis
-//   values  [n_pages, G, 64, D]
+//   keys    [n_pages, G, D, 64]   the positions of a page are the fast axis    bf16: [n_pages, G, D / 2, 64 * 2]
+//   values  [n_pages, G, 64, D]                                                bf16: [n_pages, G, 64 / 2, D * 2]
+// In bf16 the two numbers of a pair, of d in keys and of slots in values, stand side by side.
 struct KeyValuePages {
   Tensor keys;
   Tensor values;
 };
 
-// Uninitialised pages. dtype f32 | f64. Throws invalid_argument on an impossible shape, exhausted when memory is.
+// Uninitialised pages. dtype f64 | f32 | bf16 | f16. Throws invalid_argument on an impossible shape, exhausted when
+// memory is.
 KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape, DType dtype);
 
 // Stores rows k, v [rows, G * D] at their positions' slots (rows at negative positions nowhere); other slots keep their
@@ -129,7 +138,7 @@ int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int
 //   P = exp(S - lse), D_i = sum_d dO O, dV = P^T dO, dS = P (dO V^T - D), dQ = c dS K, dK = c dS^T Q.
 //   k, v [keys, G * D], sequence s in rows [key_offsets[s], key_offsets[s + 1]); without key_offsets the rows are the
 //   keys, at positions 0, 1, 2, ...; o, lse as the forward left them; d_o [rows, H * D].
-//   d_q, d_k, d_v are overwritten and overlap nothing.
+//   d_q, d_k, d_v f32 (f64 for f64): overwritten, overlap nothing.
 // Pages are not read: block_table may be empty. Sums over rows and over the heads of a group run ascending, heads
 // outermost: the same bits for every thread count. Throws as store_keys_values. Cost: 10 D FLOP per head, row and
 // visible key.

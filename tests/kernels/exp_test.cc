@@ -19,6 +19,10 @@ void ExpInPlace(float* x, int64_t n) {
   ForVectors(n, [&](int64_t i, auto io) HWY_ATTR { io.Store(Exp(Floats(), io.Load(x + i)), x + i); });
 }
 
+void Exp2InPlace(float* x, int64_t n) {
+  ForVectors(n, [&](int64_t i, auto io) HWY_ATTR { io.Store(Exp2(Floats(), io.Load(x + i)), x + i); });
+}
+
 void ExpUpTo88InPlace(float* x, int64_t n) {
   ForVectors(n, [&](int64_t i, auto io) HWY_ATTR { io.Store(ExpUpTo88(Floats(), io.Load(x + i)), x + i); });
 }
@@ -31,6 +35,7 @@ HWY_AFTER_NAMESPACE();
 namespace gradus::kernels {
 
 HWY_EXPORT(ExpInPlace);
+HWY_EXPORT(Exp2InPlace);
 HWY_EXPORT(ExpUpTo88InPlace);
 
 namespace {
@@ -117,6 +122,24 @@ TEST(Exp, NaNStaysNaNInEveryVectorForm) {
     vector_exp_up_to_88(ys);
     for (const float y : xs) EXPECT_TRUE(std::isnan(y));
     for (const float y : ys) EXPECT_TRUE(std::isnan(y));
+  });
+}
+
+TEST(Exp2, EveryFormIsTheScalarOneAndNearTwoToTheX) {
+  for_each_isa([] {
+    std::vector<float> xs = {0.0f, -0.0f, -126.0f, -126.5f, -1e30f, -kInf, 126.0f};
+    for (float x = -127; x < 10; x += 0x1.23p-10f) xs.push_back(x);
+    std::vector<float> ys = xs;
+    if (active_isa() != Isa::ref) HWY_DYNAMIC_DISPATCH(Exp2InPlace)(ys.data(), static_cast<int64_t>(ys.size()));
+    for (size_t i = 0; i < xs.size(); ++i) {
+      const float y = ref::exp2(xs[i]);
+      if (active_isa() == Isa::ref) ys[i] = y;
+      ASSERT_EQ(std::bit_cast<uint32_t>(ys[i]), std::bit_cast<uint32_t>(y)) << xs[i];
+      const double exact = std::exp2(std::max(-126.0, static_cast<double>(xs[i])));
+      ASSERT_NEAR(y / exact, 1, 4e-6) << xs[i];
+    }
+    EXPECT_EQ(ref::exp2(0.0f), 1.0f);
+    EXPECT_TRUE(std::isnan(ref::exp2(std::numeric_limits<float>::quiet_NaN())));
   });
 }
 

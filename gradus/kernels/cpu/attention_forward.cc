@@ -1,4 +1,5 @@
 // Forward attention and the filling of pages; see gradus/kernels/attention.h for what is computed in which order.
+#define HWY_WANT_AVX3_DL  // the target with products of bf16 pairs
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "gradus/kernels/cpu/attention_forward.cc"
 #include <hwy/foreach_target.h>
@@ -7,39 +8,45 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/cpu/attention.h"
+#include "gradus/kernels/cpu/half-inl.h"
 #include "gradus/kernels/cpu/math-inl.h"
 #include "gradus/kernels/cpu/row_products-inl.h"
+#include "gradus/kernels/flush_denormals.h"
 
 #ifndef GRADUS_KERNELS_CPU_ATTENTION_FORWARD_ONCE
 #define GRADUS_KERNELS_CPU_ATTENTION_FORWARD_ONCE
 
 namespace gradus::kernels::cpu {
 
-// Query rows of one tile, a pair (row, head of the group) each: four register tiles of six. Their scores (6 KiB) and
+// Query rows of one tile, a pair (row, head of the group) each: four register tiles of six. Their weights (6 KiB) and
 // sums stay in the L1 cache beside one page of keys or values.
 constexpr int64_t kTileRows = 24;
 constexpr int64_t kTileLanes = 32;  // kTileRows, rounded up to whole vectors
 
+template <class T>
 struct ForwardProblem {
   const AttentionShape& shape;
-  const float *q, *keys, *values;  // the last two: pages
+  const T *q, *keys, *values;  // the last two: pages
   const AttentionLayout& layout;
-  float *o, *lse;
+  T* o;
+  float* lse;
   const int64_t* first_tile = nullptr;  // [n_sequences + 1]: tiles before sequence s
   // A tree's rows, or all null.
   const AttentionTree* tree = nullptr;
-  const float *tree_k = nullptr, *tree_v = nullptr;
+  const T *tree_k = nullptr, *tree_v = nullptr;
 };
 
+template <class T>
 struct StoreProblem {
   int64_t G, D;
-  const float *k, *v;
+  const T *k, *v;
   const AttentionLayout& layout;
-  float *keys, *values;
+  T *keys, *values;
 };
 
 inline int64_t tiles_of(int64_t rows, int64_t group) {
@@ -52,6 +59,7 @@ inline int64_t tiles_of(int64_t rows, int64_t group) {
 
 HWY_BEFORE_NAMESPACE();
 namespace gradus::kernels::HWY_NAMESPACE {
+namespace {
 
 using cpu::ForwardProblem;
 using cpu::kTileLanes;
@@ -61,56 +69,98 @@ constexpr int64_t B = kKeyBlock;
 using DF = Lanes16::D;
 constexpr int64_t kLanes = hn::MaxLanes(DF());
 
-// s[j] = c s[j] for the visible slots, -inf for the others of [begin, end), multiples of 16; the largest of them.
-HWY_INLINE float ScaleAndMask(float* HWY_RESTRICT s, int64_t begin, int64_t end, KeyRange visible, float c) {
+// The exponential of a dtype: e_j = Exp(c r_j - m) for the chain r_j = dot(q, k_j). In bf16 all is in powers of 2: m
+// and c too.
+template <class T>
+struct Weighting {
+  static HWY_INLINE double Scale(double scale) { return scale; }
+  template <class D, class V>
+  static HWY_INLINE V Exp(D d, V x) {
+    return ExpUpTo88(d, x);
+  }
+  template <class D, class V>
+  static HWY_INLINE V ExpOfScore(D d, V r, V c, V m) {
+    return Exp(d, hn::Sub(hn::Mul(r, c), m));
+  }
+  static HWY_INLINE float LogSumExp(float m, float l) { return m + std::log(l); }
+};
+template <>
+struct Weighting<BFloat16> {
+  static HWY_INLINE double Scale(double scale) { return scale * ref::Exp2Constants::kLog2E; }
+  template <class D, class V>
+  static HWY_INLINE V Exp(D d, V x) {
+    return Exp2(d, x);
+  }
+  template <class D, class V>
+  static HWY_INLINE V ExpOfScore(D d, V r, V c, V m) {
+    return Exp(d, hn::MulSub(r, c, m));
+  }
+  static HWY_INLINE float LogSumExp(float m, float l) {
+    return ref::MultiplyAdd()(m, ref::Exp2Constants::kLn2, std::log(l));
+  }
+};
+
+// The largest of r[j] for the visible slots of [begin, end), multiples of 16.
+HWY_INLINE float Largest(const float* HWY_RESTRICT r, int64_t begin, int64_t end, KeyRange visible) {
   const DF d;
   const auto masked = hn::Set(d, -std::numeric_limits<float>::infinity());
   auto largest = masked;
   for (int64_t j = begin; j < end; j += kLanes) {
-    auto x = hn::Mul(hn::Load(d, s + j), hn::Set(d, c));
+    auto x = hn::Load(d, r + j);
     if (j < visible.begin || j + kLanes > visible.end) x = hn::IfThenElse(LanesIn(d, j, visible), x, masked);
     largest = hn::Max(largest, x);
-    hn::Store(x, d, s + j);
   }
   return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
-// s[j] = exp(s[j] - m) for the slots [begin, end), multiples of 16; their sum.
-HWY_INLINE float ExpAndSum(float* HWY_RESTRICT s, int64_t begin, int64_t end, float m) {
+// e[j] = Exp(c r[j] - m) for the visible slots of [begin, end), multiples of 16, 0 for the others; their sum before e
+// is rounded.
+template <class T, class E>
+HWY_INLINE float ExpAndSum(const float* HWY_RESTRICT r, int64_t begin, int64_t end, KeyRange visible, float c, float m,
+                           E* HWY_RESTRICT e) {
   const DF d;
   Lanes16 sum = Lanes16::Zero();
-  for (int64_t j = begin; j < end; j += 16) {
+  for (int64_t j16 = begin; j16 < end; j16 += 16) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < Lanes16::kVectors; ++i) {
-      float* at = s + j + static_cast<int64_t>(i) * kLanes;
-      const auto e = ExpUpTo88(d, hn::Sub(hn::Load(d, at), hn::Set(d, m)));
-      hn::Store(e, d, at);
-      sum.v[i] = hn::Add(sum.v[i], e);
+      const int64_t j = j16 + static_cast<int64_t>(i) * kLanes;
+      auto x = Weighting<T>::ExpOfScore(d, hn::Load(d, r + j), hn::Set(d, c), hn::Set(d, m));
+      if (j < visible.begin || j + kLanes > visible.end) x = hn::IfThenElseZero(LanesIn(d, j, visible), x);
+      StoreFloats(d, x, e + j);
+      sum.v[i] = hn::Add(sum.v[i], x);
     }
   }
   return sum.Sum();
 }
 
 // The running softmax of a tile's rows.
+template <class T>
 struct Tile {
-  HWY_ALIGN float q[kTileRows * kMaxHeadSize];
+  static constexpr int64_t kPair = Operands<T>::kPair;
+  using Weight = std::conditional_t<kPair == 2, T, float>;  // e as the operand of e V
+
+  HWY_ALIGN LeftOf<T> q[kTileRows * kMaxHeadSize / kPair];
   HWY_ALIGN float u[kTileRows * kMaxHeadSize];
-  HWY_ALIGN float s[kTileRows * B];
+  HWY_ALIGN float r[kProductRows * B];  // q K of one register tile
+  HWY_ALIGN Weight e[kTileRows * B];
   HWY_ALIGN float m[kTileLanes], m2[kTileLanes], l[kTileLanes], sum[kTileLanes], alpha[kTileLanes];
   KeyRange visible[kTileRows];
+  HWY_ALIGN RightOf<T> edge[kPair == 2 ? kMaxHeadSize * B / 2 : 1];  // values with the unseen halves of pairs zeroed
+  float c;  // not negative: StartTile turns the sign of q instead
 };
 
 // A page, and the rows [first, last) of a tile, which hold all that see something of it.
+template <class T>
 struct Page {
-  const float *keys, *values;  // [D, 64], [64, D]
-  int64_t base;                // position of slot 0
+  const RightOf<T>*keys, *values;  // [D, 64], [64, D]; pairs: [D / 2, 64], [32, D]
+  int64_t base;                    // position of slot 0
   int64_t first, last;
 
   // The slots that a row sees, and from the first to the last that any of the rows [begin, end) sees.
   KeyRange Slots(KeyRange visible) const {
     return {std::clamp<int64_t>(visible.begin - base, 0, B), std::clamp<int64_t>(visible.end - base, 0, B)};
   }
-  KeyRange Slots(const Tile& t, int64_t begin, int64_t end) const {
+  KeyRange Slots(const Tile<T>& t, int64_t begin, int64_t end) const {
     KeyRange all = t.visible[begin];
     for (int64_t i = begin + 1; i < end; ++i) {
       all = {std::min(all.begin, t.visible[i].begin), std::max(all.end, t.visible[i].end)};
@@ -119,29 +169,32 @@ struct Page {
   }
 };
 
-// 1. s = q K, m' and e. A register tile of rows visits the slots that any of them sees, rounded out to multiples of 16.
-HWY_INLINE void BlockWeights(const ForwardProblem& f, const Page& page, Tile& t) {
-  const float c = static_cast<float>(f.shape.scale);
-  const int64_t D = f.shape.head_size;
+// 1. r = q K, m' and e. A register tile of rows visits the slots that any of them sees, rounded out to multiples of 16.
+template <class T>
+HWY_INLINE void BlockWeights(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
+  const int64_t n_k = f.shape.head_size / Tile<T>::kPair;
   for (int64_t r = page.first; r < page.last; r += kProductRows) {
     const int64_t end_row = std::min(r + kProductRows, page.last);
     const KeyRange slots = page.Slots(t, r, end_row);
     const int64_t begin = slots.begin / 16 * 16, end = (slots.end + 15) / 16 * 16;
-    Product<Merge::store>(end_row - r, {t.q + r * D, D, 1}, {page.keys + begin, B}, {t.s + r * B + begin, B}, D,
-                          end - begin);
+    Product<Merge::store>(end_row - r, LeftMatrix<LeftOf<T>>{t.q + r * n_k, n_k, 1},
+                          RightMatrix<RightOf<T>>{page.keys + begin, B}, {t.r + begin, B}, n_k, end - begin);
     for (int64_t i = r; i < end_row; ++i) {
-      t.m2[i] = std::max(t.m[i], ScaleAndMask(t.s + i * B, begin, end, page.Slots(t.visible[i]), c));
+      t.m2[i] = std::max(t.m[i], t.c * Largest(t.r + (i - r) * B, begin, end, page.Slots(t.visible[i])));
     }
-    for (int64_t i = r; i < end_row; ++i) t.sum[i] = ExpAndSum(t.s + i * B, begin, end, t.m2[i]);
+    for (int64_t i = r; i < end_row; ++i) {
+      t.sum[i] = ExpAndSum<T>(t.r + (i - r) * B, begin, end, page.Slots(t.visible[i]), t.c, t.m2[i], t.e + i * B);
+    }
   }
 }
 
 // 2. alpha, l and m. Rows that see nothing of the page have m' = m and a sum of 0, which changes nothing.
-HWY_INLINE void BlockRescale(int64_t n, Tile& t) {
+template <class T>
+HWY_INLINE void BlockRescale(int64_t n, Tile<T>& t) {
   const DF d;
   for (int64_t i = 0; i < n; i += kLanes) {
     const auto m2 = hn::Load(d, t.m2 + i);
-    const auto alpha = ExpUpTo88(d, hn::Sub(hn::Load(d, t.m + i), m2));
+    const auto alpha = Weighting<T>::Exp(d, hn::Sub(hn::Load(d, t.m + i), m2));
     hn::Store(alpha, d, t.alpha + i);
     hn::Store(hn::MulAdd(hn::Load(d, t.l + i), alpha, hn::Load(d, t.sum + i)), d, t.l + i);
     hn::Store(m2, d, t.m + i);
@@ -149,35 +202,60 @@ HWY_INLINE void BlockRescale(int64_t n, Tile& t) {
   }
 }
 
-// 3. u = u alpha + e V. A chain goes over its register tile's visible slots: what lies outside may not be a number.
-HWY_INLINE void BlockValues(const ForwardProblem& f, const Page& page, Tile& t) {
-  const int64_t D = f.shape.head_size;
-  for (int64_t r = page.first; r < page.last; r += kProductRows) {
-    const int64_t end_row = std::min(r + kProductRows, page.last);
-    const auto [begin, end] = page.Slots(t, r, end_row);
-    Product<Merge::rescale>(end_row - r, {t.s + r * B + begin, B, 1}, {page.values + begin * D, D}, {t.u + r * D, D},
-                            end - begin, D, t.alpha + r);
+// The page's values. Of a pair of slots of which the tile sees one, the other may not be a number: there a copy of what
+// is seen, with zeros in such halves.
+template <class T>
+HWY_INLINE const RightOf<T>* SeenValues(const Page<T>& page, int64_t D, Tile<T>& t) {
+  if constexpr (Tile<T>::kPair == 2) {
+    const auto [begin, end] = page.Slots(t, page.first, page.last);
+    if (begin % 2 == 0 && end % 2 == 0) return page.values;
+    std::copy(page.values + begin / 2 * D, page.values + (end + 1) / 2 * D, t.edge + begin / 2 * D);
+    for (int64_t k = 0; k < D; ++k) {
+      if (begin % 2 == 1) t.edge[begin / 2 * D + k].even = {};
+      if (end % 2 == 1) t.edge[end / 2 * D + k].odd = {};
+    }
+    return t.edge;
+  } else {
+    return page.values;
   }
 }
 
-HWY_INLINE void VisitPage(const ForwardProblem& f, const Page& page, int64_t n, Tile& t) {
+// 3. u = u alpha + e V. A chain goes over its register tile's visible slots: what lies outside may not be a number.
+template <class T>
+HWY_INLINE void BlockValues(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
+  constexpr int64_t kPair = Tile<T>::kPair;
+  const int64_t D = f.shape.head_size;
+  const RightOf<T>* values = SeenValues(page, D, t);
+  for (int64_t r = page.first; r < page.last; r += kProductRows) {
+    const int64_t end_row = std::min(r + kProductRows, page.last);
+    const KeyRange slots = page.Slots(t, r, end_row);
+    const int64_t begin = slots.begin / kPair, end = (slots.end + kPair - 1) / kPair;
+    Product<Merge::rescale>(end_row - r, LeftMatrix<LeftOf<T>>{AsOperands(t.e + r * B) + begin, B / kPair, 1},
+                            RightMatrix<RightOf<T>>{values + begin * D, D}, {t.u + r * D, D}, end - begin, D,
+                            t.alpha + r);
+  }
+}
+
+template <class T>
+HWY_INLINE void VisitPage(const ForwardProblem<T>& f, const Page<T>& page, int64_t n, Tile<T>& t) {
   BlockWeights(f, page, t);
   BlockRescale(n, t);
   BlockValues(f, page, t);
 }
 
-// o = u / l + 0 and lse = m + log(l) of row i.
-HWY_INLINE void FinishRow(const Tile& t, int64_t i, int64_t D, float* HWY_RESTRICT o, float& lse) {
+// o = u / l + 0 and lse of row i.
+template <class T>
+HWY_INLINE void FinishRow(const Tile<T>& t, int64_t i, int64_t D, T* HWY_RESTRICT o, float& lse) {
   const hn::CappedTag<float, 8> d;
   if (t.visible[i].begin == t.visible[i].end) {
-    std::fill_n(o, D, 0.0f);
+    std::fill_n(o, D, T{});
     lse = -std::numeric_limits<float>::infinity();
     return;
   }
   for (int64_t k = 0; k < D; k += static_cast<int64_t>(hn::MaxLanes(d))) {
-    hn::StoreU(hn::Add(hn::Div(hn::LoadU(d, t.u + i * D + k), hn::Set(d, t.l[i])), hn::Zero(d)), d, o + k);
+    StoreFloats(d, hn::Add(hn::Div(hn::LoadU(d, t.u + i * D + k), hn::Set(d, t.l[i])), hn::Zero(d)), o + k);
   }
-  lse = t.m[i] + std::log(t.l[i]);
+  lse = Weighting<T>::LogSumExp(t.m[i], t.l[i]);
 }
 
 // The pairs (row, head of the group) of one tile: i counts pairs, heads innermost.
@@ -188,10 +266,26 @@ struct TileRows {
   int64_t HeadRow(int64_t i) const { return Row(i) * H + g * group + (begin + i) % group; }
 };
 
-HWY_INLINE void StartTile(const ForwardProblem& f, const TileRows& rows, Tile& t) {
+// A query as the left operand of products, its sign turned if `negate`.
+template <class T>
+HWY_INLINE void CopyQuery(const T* HWY_RESTRICT q, int64_t D, bool negate, LeftOf<T>* HWY_RESTRICT to) {
+  const hn::CappedTag<float, 4> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const auto signs = hn::Set(du, !negate ? 0u : Operands<T>::kPair == 2 ? 0x80008000u : 0x80000000u);
+  for (int64_t k = 0; k < D / Operands<T>::kPair; k += 4) {
+    StoreLanes(d, hn::BitCast(d, hn::Xor(hn::BitCast(du, LoadLanes(d, AsOperands(q) + k)), signs)), to + k);
+  }
+}
+
+template <class T>
+HWY_INLINE void StartTile(const ForwardProblem<T>& f, const TileRows& rows, Tile<T>& t) {
   const int64_t D = f.shape.head_size;
+  const float c = static_cast<float>(Weighting<T>::Scale(f.shape.scale));
   // Queries side by side, so that every product has one row step.
-  for (int64_t i = 0; i < rows.n; ++i) std::copy_n(f.q + rows.HeadRow(i) * D, D, t.q + i * D);
+  for (int64_t i = 0; i < rows.n; ++i) {
+    CopyQuery(f.q + rows.HeadRow(i) * D, D, c < 0, t.q + i * D / Tile<T>::kPair);
+  }
+  t.c = std::abs(c);
   std::fill_n(t.u, rows.n * D, 0.0f);
   std::fill_n(t.l, kTileLanes, 0.0f);
   std::fill_n(t.sum, kTileLanes, 0.0f);
@@ -199,15 +293,19 @@ HWY_INLINE void StartTile(const ForwardProblem& f, const TileRows& rows, Tile& t
   std::fill_n(t.m2, kTileLanes, std::numeric_limits<float>::lowest());
 }
 
-// Where the page of the tile's key/value head with position `base` begins in keys and values.
-HWY_INLINE int64_t PageStart(const ForwardProblem& f, const TileRows& rows, int64_t base) {
+// The page of the tile's key/value head with position `base`, for no rows yet.
+template <class T>
+HWY_INLINE Page<T> StoredPage(const ForwardProblem<T>& f, const TileRows& rows, int64_t base) {
   const int64_t page = f.layout.block_table[rows.sequence * f.layout.max_blocks + base / B];
-  return (page * f.shape.kv_heads + rows.g) * f.shape.head_size * B;
+  const int64_t start = (page * f.shape.kv_heads + rows.g) * f.shape.head_size * B;
+  return {
+      .keys = AsOperands(f.keys + start), .values = AsOperands(f.values + start), .base = base, .first = 0, .last = 0};
 }
 
 // The stored pages up to position `end`, in blocks, ascending. Those that see nothing of a page are rows at the start
 // or the end of the tile, where the rows are those of one sequence; in a tree all see the stored keys, but for windows.
-HWY_INLINE void VisitStoredPages(const ForwardProblem& f, const TileRows& rows, int64_t end, Tile& t) {
+template <class T>
+HWY_INLINE void VisitStoredPages(const ForwardProblem<T>& f, const TileRows& rows, int64_t end, Tile<T>& t) {
   const int64_t n = rows.n;
   int64_t first = 0, begin = t.visible[0].begin;
   for (int64_t i = 1; i < n; ++i) begin = std::min(begin, t.visible[i].begin);
@@ -215,31 +313,48 @@ HWY_INLINE void VisitStoredPages(const ForwardProblem& f, const TileRows& rows, 
     int64_t last = n;
     while (first < n && t.visible[first].end <= base) ++first;
     while (last > first && t.visible[last - 1].begin >= base + B) --last;
-    const int64_t page = PageStart(f, rows, base);
-    VisitPage(f, {.keys = f.keys + page, .values = f.values + page, .base = base, .first = first, .last = last}, n, t);
+    Page<T> page = StoredPage(f, rows, base);
+    page.first = first;
+    page.last = last;
+    VisitPage(f, page, n, t);
   }
 }
 
-// A page of keys and values that is put together for one path of a tree.
-struct PathPage {
-  HWY_ALIGN float keys[kMaxHeadSize * B];
-  HWY_ALIGN float values[kMaxHeadSize * B];
-};
-
-// The last stored page's first `n` slots.
-HWY_INLINE void CopyPrefixEnd(const ForwardProblem& f, const TileRows& rows, int64_t base, int64_t n, PathPage& to) {
-  const int64_t D = f.shape.head_size;
-  const int64_t page = PageStart(f, rows, base);
-  for (int64_t d = 0; d < D; ++d) std::copy_n(f.keys + page + d * B, n, to.keys + d * B);
-  std::copy_n(f.values + page, n * D, to.values);
+// v [D] as the value of a slot. Halves of pairs are written alone: another thread may store the other one.
+template <class T>
+HWY_INLINE void StoreValue(const T* v, int64_t D, int64_t slot, T* values) {
+  std::copy_n(v, D, values + slot * D);
 }
+HWY_INLINE void StoreValue(const BFloat16* v, int64_t D, int64_t slot, Bf16Pair* values) {
+  Bf16Pair* pairs = values + slot / 2 * D;
+  for (int64_t d = 0; d < D; ++d) (slot % 2 == 0 ? pairs[d].even : pairs[d].odd) = v[d];
+}
+
+// A page of keys and values that is put together for one path of a tree.
+template <class T>
+struct PathPage {
+  static constexpr int64_t kPair = Operands<T>::kPair;
+  HWY_ALIGN RightOf<T> keys[kMaxHeadSize * B / kPair];
+  HWY_ALIGN RightOf<T> values[kMaxHeadSize * B / kPair];
+
+  // The first n slots of a page (and the other half of a last pair).
+  void CopySlots(const Page<T>& from, int64_t D, int64_t n) {
+    for (int64_t d = 0; d < D / kPair; ++d) std::copy_n(from.keys + d * B, n, keys + d * B);
+    std::copy_n(from.values, (n + kPair - 1) / kPair * D, values);
+  }
+  void PutSlot(const T* k, const T* v, int64_t D, int64_t slot) {
+    for (int64_t d = 0; d < D / kPair; ++d) keys[d * B + slot] = AsOperands(k)[d];
+    StoreValue(v, D, slot, values);
+  }
+};
 
 // The pages of the tile's own paths. Every row of the tree sees other keys there, so rows go one by one (a row's heads
 // together); the keys stand at their true positions, as they would if the path were the sequence.
-void VisitPaths(const ForwardProblem& f, const TileRows& rows, Tile& t) {
+template <class T>
+void VisitPaths(const ForwardProblem<T>& f, const TileRows& rows, Tile<T>& t) {
   const int64_t D = f.shape.head_size, prefix = f.tree->prefix_lengths[rows.sequence];
   const int64_t first_base = prefix / B * B;
-  PathPage own;
+  PathPage<T> own;
   for (int64_t i = 0; i < rows.n;) {
     int64_t last = i + 1;
     while (last < rows.n && rows.Row(last) == rows.Row(i)) ++last;
@@ -251,12 +366,10 @@ void VisitPaths(const ForwardProblem& f, const TileRows& rows, Tile& t) {
 
     const KeyRange visible = t.visible[i];
     for (int64_t base = std::max(first_base, visible.begin / B * B); base < visible.end; base += B) {
-      if (base < prefix) CopyPrefixEnd(f, rows, base, prefix - base, own);
+      if (base < prefix) own.CopySlots(StoredPage(f, rows, base), D, prefix - base);
       for (int64_t position = std::max(base, prefix); position < std::min(base + B, visible.end); ++position) {
-        const int64_t at = ((rows.row0 + path[position - prefix]) * f.shape.kv_heads + rows.g) * D,
-                      slot = position - base;
-        for (int64_t d = 0; d < D; ++d) own.keys[d * B + slot] = f.tree_k[at + d];
-        std::copy_n(f.tree_v + at, D, own.values + slot * D);
+        const int64_t at = ((rows.row0 + path[position - prefix]) * f.shape.kv_heads + rows.g) * D;
+        own.PutSlot(f.tree_k + at, f.tree_v + at, D, position - base);
       }
       VisitPage(f, {.keys = own.keys, .values = own.values, .base = base, .first = i, .last = last}, rows.n, t);
     }
@@ -265,12 +378,13 @@ void VisitPaths(const ForwardProblem& f, const TileRows& rows, Tile& t) {
 }
 
 // Tile `index` of sequence `sequence` and key/value head g.
-void ForwardTile(const ForwardProblem& f, int64_t sequence, int64_t g, int64_t index) {
+template <class T>
+void ForwardTile(const ForwardProblem<T>& f, int64_t sequence, int64_t g, int64_t index) {
   const int64_t H = f.shape.heads, D = f.shape.head_size, group = H / f.shape.kv_heads;
   const int64_t row0 = f.layout.row_offsets[sequence], begin = index * kTileRows;
   const int64_t n = std::min(kTileRows, (f.layout.row_offsets[sequence + 1] - row0) * group - begin);
   const TileRows rows{.sequence = sequence, .g = g, .row0 = row0, .begin = begin, .n = n, .H = H, .group = group};
-  Tile t;
+  Tile<T> t;
   StartTile(f, rows, t);
   if (f.tree != nullptr) {
     const int64_t prefix = f.tree->prefix_lengths[sequence];
@@ -290,7 +404,8 @@ void ForwardTile(const ForwardProblem& f, int64_t sequence, int64_t g, int64_t i
 }
 
 // Tiles [begin, end) of all, in the order sequence, key/value head, row.
-void ForwardTiles(const ForwardProblem& f, int64_t begin, int64_t end) {
+template <class T>
+void ForwardTiles(const ForwardProblem<T>& f, int64_t begin, int64_t end) {
   int64_t sequence =
       std::upper_bound(f.first_tile, f.first_tile + f.layout.n_sequences() + 1, begin) - f.first_tile - 1;
   for (int64_t tile = begin; tile < end; ++tile) {
@@ -301,8 +416,27 @@ void ForwardTiles(const ForwardProblem& f, int64_t begin, int64_t end) {
   }
 }
 
+// Values [n, D], rows `step` apart, of the slots from `slot` on.
+template <class T>
+HWY_INLINE void StoreValues(const T* v, int64_t step, int64_t n, int64_t D, int64_t slot, RightOf<T>* values) {
+  for (int64_t i = 0; i < n;) {
+    if (Operands<T>::kPair == 2 && (slot + i) % 2 == 0 && i + 1 < n) {
+      if constexpr (Operands<T>::kPair == 2) {
+        InterleaveRows(v + i * step, v + (i + 1) * step, D, values + (slot + i) / 2 * D);
+      }
+      i += 2;
+    } else {
+      StoreValue(v + i * step, D, slot + i, values);
+      ++i;
+    }
+  }
+}
+
 // Rows [begin, end) of the batch into their pages: runs of rows that share a page are transposed at once.
-void StoreRows(const cpu::StoreProblem& f, int64_t begin, int64_t end) {
+template <class T>
+void StoreRows(const cpu::StoreProblem<T>& f, int64_t begin, int64_t end) {
+  constexpr int64_t kPair = Operands<T>::kPair;
+  using Lane = RightOf<T>;
   const auto& offsets = f.layout.row_offsets;
   int64_t sequence = std::upper_bound(offsets.begin(), offsets.end(), begin) - offsets.begin() - 1;
   for (int64_t r = begin; r < end;) {
@@ -315,60 +449,87 @@ void StoreRows(const cpu::StoreProblem& f, int64_t begin, int64_t end) {
     const int64_t n = std::min({B - slot, end - r, offsets[sequence + 1] - r});
     for (int64_t g = 0; g < f.G; ++g) {
       const int64_t page = (f.layout.block_table[sequence * f.layout.max_blocks + position / B] * f.G + g) * f.D * B;
-      const int64_t from = (r * f.G + g) * f.D;
-      Transpose({f.k + from, f.G * f.D}, n, f.D, {f.keys + page + slot, B});
-      for (int64_t i = 0; i < n; ++i) {
-        std::copy_n(f.v + from + i * f.G * f.D, f.D, f.values + page + (slot + i) * f.D);
-      }
+      const int64_t from = (r * f.G + g) * f.D, step = f.G * f.D;
+      Transpose(RightMatrix<Lane>{AsOperands(f.k + from), step / kPair}, n, f.D / kPair,
+                OutMatrix<Lane>{AsOperands(f.keys + page) + slot, B});
+      StoreValues(f.v + from, step, n, f.D, slot, AsOperands(f.values + page));
     }
     r += n;
   }
 }
 
+// Highway exports functions, not templates.
+void ForwardF32(const ForwardProblem<float>& f, int64_t begin, int64_t end) {
+  ForwardTiles(f, begin, end);
+}
+void ForwardBf16(const ForwardProblem<BFloat16>& f, int64_t begin, int64_t end) {
+  ForwardTiles(f, begin, end);
+}
+void ForwardF16(const ForwardProblem<Float16>& f, int64_t begin, int64_t end) {
+  ForwardTiles(f, begin, end);
+}
+void StoreF32(const cpu::StoreProblem<float>& f, int64_t begin, int64_t end) {
+  StoreRows(f, begin, end);
+}
+void StoreBf16(const cpu::StoreProblem<BFloat16>& f, int64_t begin, int64_t end) {
+  StoreRows(f, begin, end);
+}
+void StoreF16(const cpu::StoreProblem<Float16>& f, int64_t begin, int64_t end) {
+  StoreRows(f, begin, end);
+}
+
+}  // namespace
 }  // namespace gradus::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace gradus::kernels {
-HWY_EXPORT(ForwardTiles);
-HWY_EXPORT(StoreRows);
+HWY_EXPORT(ForwardF32);
+HWY_EXPORT(ForwardBf16);
+HWY_EXPORT(ForwardF16);
+HWY_EXPORT(StoreF32);
+HWY_EXPORT(StoreBf16);
+HWY_EXPORT(StoreF16);
 }  // namespace gradus::kernels
 
 namespace gradus::kernels::cpu {
 
 int64_t forward_scratch_bytes() {
-  return sizeof(HWY_NAMESPACE::Tile) + sizeof(HWY_NAMESPACE::PathPage);
-}
-
-void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
-                       KeyValuePages& pages) {
-  const StoreProblem f{.G = shape.kv_heads,
-                       .D = shape.head_size,
-                       .k = k.data<float>(),
-                       .v = v.data<float>(),
-                       .layout = layout,
-                       .keys = pages.keys.data<float>(),
-                       .values = pages.values.data<float>()};
-  const auto store_rows = HWY_DYNAMIC_DISPATCH(StoreRows);
-  parallel_ranges(k.dim(0), kKeyBlock, [&](int64_t begin, int64_t end) { store_rows(f, begin, end); });
+  return sizeof(HWY_NAMESPACE::Tile<float>) + sizeof(HWY_NAMESPACE::PathPage<float>);  // the largest of all dtypes
 }
 
 namespace {
 
-ForwardProblem problem(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
-                       const AttentionShape& shape, Tensor& o, Tensor& lse) {
+// The kernel of a dtype on the active instruction set.
+template <class T>
+auto forward_of() {
+  if constexpr (std::is_same_v<T, float>) return HWY_DYNAMIC_DISPATCH(ForwardF32);
+  if constexpr (std::is_same_v<T, BFloat16>) return HWY_DYNAMIC_DISPATCH(ForwardBf16);
+  if constexpr (std::is_same_v<T, Float16>) return HWY_DYNAMIC_DISPATCH(ForwardF16);
+}
+template <class T>
+auto store_of() {
+  if constexpr (std::is_same_v<T, float>) return HWY_DYNAMIC_DISPATCH(StoreF32);
+  if constexpr (std::is_same_v<T, BFloat16>) return HWY_DYNAMIC_DISPATCH(StoreBf16);
+  if constexpr (std::is_same_v<T, Float16>) return HWY_DYNAMIC_DISPATCH(StoreF16);
+}
+
+template <class T>
+ForwardProblem<T> problem(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
+                          const AttentionShape& shape, Tensor& o, Tensor& lse) {
   return {.shape = shape,
-          .q = q.data<float>(),
-          .keys = pages.keys.data<float>(),
-          .values = pages.values.data<float>(),
+          .q = q.data<T>(),
+          .keys = pages.keys.data<T>(),
+          .values = pages.values.data<T>(),
           .layout = layout,
-          .o = o.data<float>(),
+          .o = o.data<T>(),
           .lse = lse.data<float>()};
 }
 
 // Cuts the rows into tiles and runs them; `visible_pairs` is the number of (row, key) pairs that count, for the size of
 // a task.
-void run_tiles(ForwardProblem f, int64_t visible_pairs) {
+template <class T>
+void run_tiles(ForwardProblem<T> f, int64_t visible_pairs) {
   const int64_t n_sequences = f.layout.n_sequences(), G = f.shape.kv_heads, group = f.shape.heads / G;
   thread_local std::vector<int64_t> first_tile;  // keeps its capacity: nothing is allocated in the steady state
   first_tile.assign(static_cast<size_t>(n_sequences) + 1, 0);
@@ -381,12 +542,30 @@ void run_tiles(ForwardProblem f, int64_t visible_pairs) {
   constexpr int64_t kTaskWork = 1 << 16;  // multiply-adds: about 2 us, far above the cost of handing a task to a thread
   const int64_t work = visible_pairs * 2 * f.shape.head_size * f.shape.heads;
   const int64_t tiles_per_task = std::clamp<int64_t>(kTaskWork / std::max<int64_t>(1, work / n_tiles), 1, n_tiles);
-  const auto forward_tiles = HWY_DYNAMIC_DISPATCH(ForwardTiles);
-  parallel_ranges(n_tiles, tiles_per_task, [&](int64_t begin, int64_t end) { forward_tiles(f, begin, end); });
+  const auto forward_tiles = forward_of<T>();
+  parallel_ranges(n_tiles, tiles_per_task, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush(kFlushes<T>);
+    forward_tiles(f, begin, end);
+  });
 }
 
 }  // namespace
 
+template <class T>
+void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
+                       KeyValuePages& pages) {
+  const StoreProblem<T> f{.G = shape.kv_heads,
+                          .D = shape.head_size,
+                          .k = k.data<T>(),
+                          .v = v.data<T>(),
+                          .layout = layout,
+                          .keys = pages.keys.data<T>(),
+                          .values = pages.values.data<T>()};
+  const auto store_rows = store_of<T>();
+  parallel_ranges(k.dim(0), kKeyBlock, [&](int64_t begin, int64_t end) { store_rows(f, begin, end); });
+}
+
+template <class T>
 void attention_forward(const Tensor& q, const KeyValuePages& pages, const AttentionLayout& layout,
                        const AttentionShape& shape, Tensor& o, Tensor& lse) {
   int64_t pairs = 0;
@@ -396,9 +575,10 @@ void attention_forward(const Tensor& q, const KeyValuePages& pages, const Attent
     const KeyRange middle = visible_keys(shape, layout.key_positions[(begin + end) / 2], layout.n_keys(s));
     pairs += (end - begin) * (middle.end - middle.begin);
   }
-  run_tiles(problem(q, pages, layout, shape, o, lse), pairs);
+  run_tiles(problem<T>(q, pages, layout, shape, o, lse), pairs);
 }
 
+template <class T>
 void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const KeyValuePages& pages,
                     const AttentionLayout& layout, const AttentionTree& tree, const AttentionShape& shape, Tensor& o,
                     Tensor& lse) {
@@ -406,12 +586,25 @@ void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const Key
   for (int64_t s = 0; s < layout.n_sequences(); ++s) {
     pairs += (layout.row_offsets[s + 1] - layout.row_offsets[s]) * (tree.prefix_lengths[s] + kKeyBlock);
   }
-  ForwardProblem f = problem(q, pages, layout, shape, o, lse);
+  ForwardProblem<T> f = problem<T>(q, pages, layout, shape, o, lse);
   f.tree = &tree;
-  f.tree_k = k.data<float>();
-  f.tree_v = v.data<float>();
+  f.tree_k = k.data<T>();
+  f.tree_v = v.data<T>();
   run_tiles(f, pairs);
 }
+
+#define GRADUS_INSTANTIATE(T)                                                                                     \
+  template void store_keys_values<T>(const Tensor&, const Tensor&, const AttentionLayout&, const AttentionShape&, \
+                                     KeyValuePages&);                                                             \
+  template void attention_forward<T>(const Tensor&, const KeyValuePages&, const AttentionLayout&,                 \
+                                     const AttentionShape&, Tensor&, Tensor&);                                    \
+  template void attention_tree<T>(const Tensor&, const Tensor&, const Tensor&, const KeyValuePages&,              \
+                                  const AttentionLayout&, const AttentionTree&, const AttentionShape&, Tensor&,   \
+                                  Tensor&);
+GRADUS_INSTANTIATE(float)
+GRADUS_INSTANTIATE(BFloat16)
+GRADUS_INSTANTIATE(Float16)
+#undef GRADUS_INSTANTIATE
 
 }  // namespace gradus::kernels::cpu
 #endif

@@ -59,6 +59,20 @@ HWY_INLINE V ExpUpTo88(D d, V x) {
   return hn::IfThenElse(hn::Lt(x, hn::Set(d, ref::ExpConstants::kSmallest)), hn::Zero(d), y);
 }
 
+// 2^x in each lane: the bits of ref::exp2(float).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Exp2(D d, V x) {
+  using C = ref::Exp2Constants;
+  const hn::RebindToUnsigned<D> du;
+  x = hn::Max(hn::Set(d, C::kSmallest), x);  // in this order NaN stays
+  const V shifted = hn::Add(x, hn::Set(d, C::kRounder));
+  const V f = hn::Sub(x, hn::Sub(shifted, hn::Set(d, C::kRounder)));
+  V p = hn::Set(d, C::kPolynomial[3]);
+  for (int i = 2; i >= 0; --i) p = hn::MulAdd(p, f, hn::Set(d, C::kPolynomial[i]));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+  return hn::BitCast(d, hn::Add(hn::BitCast(du, p), hn::ShiftLeft<23>(hn::BitCast(du, shifted))));
+}
+
 // Sixteen float lanes as 16 / Lanes(d) vectors, so that a row's sum has one order on every instruction set.
 // Sum() adds lanes in the tree of ref::sum_16_lanes.
 struct Lanes16 {

@@ -10,35 +10,108 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+
+#include "gradus/core/dtype.h"
+#include "gradus/kernels/cpu/half-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gradus::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Two bf16 numbers side by side, one lane of a vector of pairs.
+struct Bf16Pair {
+  BFloat16 even, odd;
+};
+
+// What products over numbers of type T take: floats (a float16 becomes one, on the right as late as in the register),
+// or pairs of bf16, so that an index k counts kPair numbers.
+template <class T>
+struct Operands {
+  using Left = float;
+  using Right = T;
+  static constexpr int64_t kPair = 1;
+};
+template <>
+struct Operands<BFloat16> {
+  using Left = Bf16Pair;
+  using Right = Bf16Pair;
+  static constexpr int64_t kPair = 2;
+};
+template <class T>
+using LeftOf = typename Operands<T>::Left;
+template <class T>
+using RightOf = typename Operands<T>::Right;
+
+// Numbers in memory as operands of products.
+template <class T>
+HWY_INLINE const RightOf<T>* AsOperands(const T* x) {
+  return reinterpret_cast<const RightOf<T>*>(x);
+}
+template <class T>
+HWY_INLINE RightOf<T>* AsOperands(T* x) {
+  return reinterpret_cast<RightOf<T>*>(x);
+}
+
+// One vector of lanes, and one lane for all.
+template <class D, class Lane>
+HWY_INLINE hn::Vec<D> LoadLanes(D d, const Lane* p) {
+  return LoadFloats(d, p);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> LoadLanes(D d, const Bf16Pair* p) {
+  return hn::LoadU(d, reinterpret_cast<const float*>(p));
+}
+template <class D, class Lane>
+HWY_INLINE void StoreLanes(D d, hn::Vec<D> x, Lane* p) {
+  StoreFloats(d, x, p);
+}
+template <class D>
+HWY_INLINE void StoreLanes(D d, hn::Vec<D> x, Bf16Pair* p) {
+  hn::StoreU(x, d, reinterpret_cast<float*>(p));
+}
+template <class D, class Lane>
+HWY_INLINE hn::Vec<D> SetLanes(D d, Lane x) {
+  return hn::Set(d, std::bit_cast<float>(x));
+}
+
+// sum + a b for the operands' lanes: one multiply-add, or two for pairs.
+template <class D, class V>
+HWY_INLINE V MulAddLanes(D, const float*, V a, V b, V sum) {
+  return hn::MulAdd(a, b, sum);
+}
+template <class D, class V>
+HWY_INLINE V MulAddLanes(D d, const Bf16Pair*, V a, V b, V sum) {
+  return MulAddPairs(d, a, b, sum);
+}
+
 // a[r][k] = data[r * row_step + k * step];  b[k][n] = data[k * step + n];  out[r][n] = data[r * row_step + n].
+template <class Lane>
 struct LeftMatrix {
-  const float* data;
+  const Lane* data;
   int64_t row_step, step;
 };
+template <class Lane>
 struct RightMatrix {
-  const float* data;
+  const Lane* data;
   int64_t step;
 };
+template <class Lane = float>
 struct OutMatrix {
-  float* data;
+  Lane* data;
   int64_t row_step;
 };
 
 enum class Merge {
-  store,    // out[r][n] = chain_k a[r][k] b[k][n], from 0, k ascending
+  store,    // out[r][n] = chain_k a[r][k] b[k][n], from 0, k ascending; in a pair the odd number's product first
   extend,   // the chain goes on from out[r][n]
   rescale,  // out[r][n] = out[r][n] * alpha[r] + the chain from 0
 };
 
 // kRows x kVecs accumulators that stay in registers for the whole chain.
-template <Merge kMerge, int kRows, int kVecs, class D>
-HWY_INLINE void ProductTile(D d, LeftMatrix a, RightMatrix b, OutMatrix out, int64_t n_k,
+template <Merge kMerge, int kRows, int kVecs, class D, class L, class R>
+HWY_INLINE void ProductTile(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> out, int64_t n_k,
                             const float* HWY_RESTRICT alpha) {
   using V = hn::Vec<D>;
   constexpr int64_t N = hn::MaxLanes(D());
@@ -50,17 +123,17 @@ HWY_INLINE void ProductTile(D d, LeftMatrix a, RightMatrix b, OutMatrix out, int
       sum[r][v] = kMerge == Merge::extend ? hn::LoadU(d, out.data + r * out.row_step + v * N) : hn::Zero(d);
     }
   }
-  const float* HWY_RESTRICT a_k = a.data;
-  const float* HWY_RESTRICT b_k = b.data;
+  const L* HWY_RESTRICT a_k = a.data;
+  const R* HWY_RESTRICT b_k = b.data;
   for (int64_t k = 0; k < n_k; ++k, a_k += a.step, b_k += b.step) {
     V b_v[kVecs];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVecs; ++v) b_v[v] = hn::LoadU(d, b_k + v * N);
+    for (int v = 0; v < kVecs; ++v) b_v[v] = LoadLanes(d, b_k + v * N);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const V a_r = hn::Set(d, a_k[r * a.row_step]);
+      const V a_r = SetLanes(d, a_k[r * a.row_step]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(a_r, b_v[v], sum[r][v]);
+      for (int v = 0; v < kVecs; ++v) sum[r][v] = MulAddLanes(d, a_k, a_r, b_v[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
@@ -75,8 +148,8 @@ HWY_INLINE void ProductTile(D d, LeftMatrix a, RightMatrix b, OutMatrix out, int
 }
 
 // kRows rows over n_columns (a multiple of 8) columns: panels of kVecs vectors, the rest in panels of half the width.
-template <Merge kMerge, int kRows, int kVecs, class D>
-HWY_INLINE void ProductRows(D d, LeftMatrix a, RightMatrix b, OutMatrix out, int64_t n_k, int64_t n_columns,
+template <Merge kMerge, int kRows, int kVecs, class D, class L, class R>
+HWY_INLINE void ProductRows(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> out, int64_t n_k, int64_t n_columns,
                             const float* alpha) {
   constexpr int64_t kWidth = kVecs * static_cast<int64_t>(hn::MaxLanes(D()));
   for (; n_columns >= kWidth; n_columns -= kWidth, b.data += kWidth, out.data += kWidth) {
@@ -105,9 +178,9 @@ inline constexpr int64_t kProductRows = 6;  // rows of a full register tile
 // out [n_rows, n_columns] from a [n_rows, n_k] and b [n_k, n_columns]; n_columns is a multiple of 8. Each element's
 // chain is its own, so neither the register tiling nor the other rows change its bits. `alpha` is read by
 // Merge::rescale only.
-template <Merge kMerge>
-HWY_NOINLINE void Product(int64_t n_rows, LeftMatrix a, RightMatrix b, OutMatrix out, int64_t n_k, int64_t n_columns,
-                          const float* alpha = nullptr) {
+template <Merge kMerge, class L, class R>
+HWY_NOINLINE void Product(int64_t n_rows, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> out, int64_t n_k,
+                          int64_t n_columns, const float* alpha = nullptr) {
   using D = hn::CappedTag<float, 16>;
   const auto skip_rows = [&](int64_t n) {
     n_rows -= n;
@@ -136,31 +209,51 @@ HWY_INLINE hn::Mask<D> LanesIn(D d, int64_t j, Range range) {
   return hn::AndNot(before(range.begin), before(range.end));
 }
 
-// Asks for the n floats from `row` on, for use soon.
-HWY_INLINE void PrefetchRow(const float* row, int64_t n) {
-  for (int64_t i = 0; i < n; i += 16) hwy::Prefetch(row + i);
+// Asks for the n numbers from `row` on, for use soon.
+template <class T>
+HWY_INLINE void PrefetchRow(const T* row, int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < n; i += kLine) hwy::Prefetch(row + i);
 }
 
 // to[c][r] = from[r][c] for r < n_rows, c < n_columns (a multiple of 4).
-HWY_INLINE void Transpose(RightMatrix from, int64_t n_rows, int64_t n_columns, OutMatrix to) {
+template <class From, class To>
+HWY_INLINE void Transpose(RightMatrix<From> from, int64_t n_rows, int64_t n_columns, OutMatrix<To> to) {
   const hn::FixedTag<float, 4> d;
   int64_t r = 0;
   for (; r + 4 <= n_rows; r += 4) {
     for (int64_t c = 0; c < n_columns; c += 4) {
-      const float* source = from.data + r * from.step + c;
-      const auto row0 = hn::LoadU(d, source), row1 = hn::LoadU(d, source + from.step);
-      const auto row2 = hn::LoadU(d, source + 2 * from.step), row3 = hn::LoadU(d, source + 3 * from.step);
+      const From* source = from.data + r * from.step + c;
+      const auto row0 = LoadLanes(d, source), row1 = LoadLanes(d, source + from.step);
+      const auto row2 = LoadLanes(d, source + 2 * from.step), row3 = LoadLanes(d, source + 3 * from.step);
       const auto low02 = hn::InterleaveLower(d, row0, row2), low13 = hn::InterleaveLower(d, row1, row3);
       const auto high02 = hn::InterleaveUpper(d, row0, row2), high13 = hn::InterleaveUpper(d, row1, row3);
-      float* target = to.data + c * to.row_step + r;
-      hn::StoreU(hn::InterleaveLower(d, low02, low13), d, target);
-      hn::StoreU(hn::InterleaveUpper(d, low02, low13), d, target + to.row_step);
-      hn::StoreU(hn::InterleaveLower(d, high02, high13), d, target + 2 * to.row_step);
-      hn::StoreU(hn::InterleaveUpper(d, high02, high13), d, target + 3 * to.row_step);
+      To* target = to.data + c * to.row_step + r;
+      StoreLanes(d, hn::InterleaveLower(d, low02, low13), target);
+      StoreLanes(d, hn::InterleaveUpper(d, low02, low13), target + to.row_step);
+      StoreLanes(d, hn::InterleaveLower(d, high02, high13), target + 2 * to.row_step);
+      StoreLanes(d, hn::InterleaveUpper(d, high02, high13), target + 3 * to.row_step);
     }
   }
+  const hn::FixedTag<float, 1> d1;
   for (; r < n_rows; ++r) {
-    for (int64_t c = 0; c < n_columns; ++c) to.data[c * to.row_step + r] = from.data[r * from.step + c];
+    for (int64_t c = 0; c < n_columns; ++c) {
+      StoreLanes(d1, LoadLanes(d1, from.data + r * from.step + c), to.data + c * to.row_step + r);
+    }
+  }
+}
+
+// to[c] = {even[c], odd[c]} for c < n_columns, a multiple of 8. A row that is null counts as zeros.
+HWY_INLINE void InterleaveRows(const BFloat16* even, const BFloat16* odd, int64_t n_columns, Bf16Pair* to) {
+  const hn::FixedTag<uint16_t, 8> d;
+  const auto load = [&](const BFloat16* row, int64_t c) HWY_ATTR {
+    return row == nullptr ? hn::Zero(d) : hn::LoadU(d, reinterpret_cast<const uint16_t*>(row + c));
+  };
+  for (int64_t c = 0; c < n_columns; c += 8) {
+    const auto low = load(even, c), high = load(odd, c);
+    uint16_t* target = reinterpret_cast<uint16_t*>(to + c);
+    hn::StoreU(hn::InterleaveLower(d, low, high), d, target);
+    hn::StoreU(hn::InterleaveUpper(d, low, high), d, target + 8);
   }
 }
 

@@ -1,10 +1,25 @@
 // Scalar attention: the text of gradus/kernels/attention.h as loops, the oracle of the vector kernels. Arguments are
-// those of that header, already validated. T is float or double, the dtype of every tensor.
+// those of that header, already validated. T is double, float, BFloat16 or Float16. For BFloat16 the caller holds
+// FlushDenormals.
 #pragma once
 
 #include "gradus/kernels/attention.h"
 
 namespace gradus::kernels::ref {
+
+// Where element d of a slot stands in a page's keys and values.
+template <class T>
+struct PageIndex {
+  int64_t D;
+  int64_t key(int64_t d, int64_t slot) const { return d * kKeyBlock + slot; }
+  int64_t value(int64_t d, int64_t slot) const { return slot * D + d; }
+};
+template <>
+struct PageIndex<BFloat16> {
+  int64_t D;
+  int64_t key(int64_t d, int64_t slot) const { return (d / 2 * kKeyBlock + slot) * 2 + d % 2; }
+  int64_t value(int64_t d, int64_t slot) const { return (slot / 2 * D + d) * 2 + slot % 2; }
+};
 
 template <class T>
 void store_keys_values(const Tensor& k, const Tensor& v, const AttentionLayout& layout, const AttentionShape& shape,
