@@ -38,11 +38,13 @@ double control_one_ulp(lm::Model& model, std::span<const posttrain::Rollout> rol
   }
   GRADUS_CHECK(moved != nullptr);
   const Tensor before = moved->value.clone();
-  // Log-probabilities are recorded as float: finer than that nothing is seen.
-  const DType format = std::max(model.transformer().precision().matrices, DType::f32);
   Tensor weights = kernels::converted(before, DType::f64).clone();
   double& weight = weights.data<double>()[0];
-  weight += std::ldexp(float_format(format).epsilon(), std::ilogb(weight));
+  // Log-probabilities are recorded as float: what a unit of f64 changes is not seen, so there 16 units of float are
+  // taken.
+  const DType format = model.transformer().precision().matrices;
+  const double unit = format == DType::f64 ? 16 * float_format(DType::f32).epsilon() : float_format(format).epsilon();
+  weight += std::ldexp(unit, std::ilogb(weight));
   kernels::convert(weights, moved->value);
   moved->changed();
   const double mismatch = posttrain::mismatch_max(model, rollouts, temperature, max_rows);
