@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string_view>
 
 #include "gradus/core/dtype.h"
@@ -33,6 +34,35 @@ inline constexpr std::array<PrecisionFormats, 5> kPrecisions = {{
     {Precision::bf16_pure, "bf16-pure", DType::bf16, DType::f32, DType::bf16, false,
      "bf16 weights and gradients, rounded stochastically; 12 bytes a parameter"},
 }};
+
+// What an operator reads, computes in, and gives in a 16-bit precision: the one list of what stays in f32. (In fp32 and
+// fp64 all is in that format.) docs/numerics.md shows it; a test compares the two.
+struct OperatorFormats {
+  std::string_view name, reads, computes, gives;
+};
+
+inline constexpr OperatorFormats kOperatorFormats[] = {
+    {"embedding", "16 bits", "a copy", "16 bits"},
+    {"embedding, gradient of the table", "16 bits", "f32", "f32"},
+    {"matrix product", "16 bits", "f32 sums", "16 bits, rounded once"},
+    {"matrix product, gradient of its input", "16 bits", "f32 sums", "16 bits, rounded once"},
+    {"matrix product, gradient of its weights", "16 bits", "f32 sums", "f32; bf16-pure: bf16, rounded when added"},
+    {"bias and its gradient", "16 bits, bias f32", "f32", "16 bits; gradient f32"},
+    {"norm, its statistics and the gradient of its gain", "16 bits, gain f32", "f32",
+     "16 bits; statistics and gradient f32"},
+    {"rotation (rope)", "16 bits; backward f32 from attention", "f32", "16 bits"},
+    {"attention: scores, softmax, sums", "16 bits", "f32; bf16 weights are rounded for products",
+     "16 bits; log-sum-exp f32"},
+    {"attention, gradients", "16 bits", "f32 sums", "f32"},
+    {"SwiGLU", "16 bits", "f32", "16 bits"},
+    {"residual sum", "16 bits", "f32", "16 bits"},
+    {"logits", "16 bits", "f32 sums", "f32"},
+    {"softmax, log-softmax, sampling, losses", "f32", "f32", "f32"},
+    {"gradient of the logits", "f32", "f32", "16 bits, rounded once"},
+    {"gradient norm, clipping, unscaling", "as stored", "f64 sums, f32 products", "f32"},
+    {"AdamW: moments and weights", "f32; bf16-pure: bf16 weights and gradients", "f32",
+     "f32 master, rounded to 16 bits; bf16-pure: rounded stochastically"},
+};
 
 constexpr const PrecisionFormats& formats(Precision precision) {
   return kPrecisions[static_cast<size_t>(precision)];

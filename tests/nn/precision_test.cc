@@ -1,5 +1,10 @@
 #include "gradus/nn/precision.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "gradus/core/file.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/nn/transformer.h"
 #include "tests/kernels/grid.h"
@@ -46,6 +51,14 @@ TEST(Precision, BytesOfAMatrixElement) {
   EXPECT_EQ(bytes(Precision::bf16), 18u);
   EXPECT_EQ(bytes(Precision::fp16), 18u);
   EXPECT_EQ(bytes(Precision::bf16_pure), 12u);
+}
+
+TEST(Precision, TheTableOfOperatorsInTheDocumentationIsThisOne) {
+  const std::string page = read_file(std::filesystem::path(GRADUS_SOURCE_DIR) / "docs" / "numerics.md");
+  for (const OperatorFormats& o : kOperatorFormats) {
+    const std::string row = fmt::format("| {} | {} | {} | {} |\n", o.name, o.reads, o.computes, o.gives);
+    EXPECT_NE(page.find(row), std::string::npos) << row;
+  }
 }
 
 TEST(Precision, TheSameSeedGivesTheSameWeightsRounded) {
