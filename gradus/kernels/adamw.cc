@@ -35,12 +35,13 @@ void round_block(const float* x, int64_t begin, int64_t n, const RoundingKey& ke
   const std::array<uint32_t, 2> philox_key = {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)};
   for (int64_t i = 0; i < n; i += 8) {
     const std::array<uint32_t, 4> counter = {
-        static_cast<uint32_t>((begin + i) / 8), key.step, static_cast<uint32_t>(key.index),
+        static_cast<uint32_t>((begin + i) / 8), 0, static_cast<uint32_t>(key.index),
         static_cast<uint32_t>(key.index >> 32) | static_cast<uint32_t>(Purpose::round) << 16};  // as Rng counts
     const std::array<uint32_t, 4> bits = philox4x32(counter, philox_key);
     for (int64_t j = 0; j < std::min<int64_t>(8, n - i); ++j) {
       const uint32_t word = bits[static_cast<size_t>(j / 2)];
-      y[i + j] = round_stochastically(x[i + j], j % 2 == 0 ? word & 0xffffu : word >> 16);
+      const uint32_t u = j % 2 == 0 ? word : word >> 16;
+      y[i + j] = round_stochastically(x[i + j], (u + key.step * 40503u) & 0xffffu);
     }
   }
 }

@@ -19,8 +19,10 @@ struct AdamWStep {
   double grad_scale = 1;        // the gradient is multiplied by this first: unscaling and clipping
 };
 
-// Which random numbers round a bf16 parameter: the stream (seed, round, index, step) of Rng gives 16 bits for each of
-// its elements, ascending.
+// Which random numbers round a bf16 parameter at a step: the stream (seed, round, index) of Rng gives 16 bits u for
+// each of its elements, ascending, and step t takes u + t 40503 modulo 2^16. That is uniform at every step, and over
+// the steps it fills the interval evenly (40503 is 2^16 by the golden ratio: Weyl's sequence): what one step leaves
+// out, the next ones make up for, and weights walk about less than with a fresh draw at every step.
 struct RoundingKey {
   uint64_t seed = 0;
   uint64_t index = 0;  // of the parameter; below 2^48
