@@ -72,6 +72,9 @@ TEST(WrongUsage, NamesSettingsThatCannotBe) {
   expect_refused({"train", "chain", "sft.learning_rate=-1"}, 2, "learning_rate is -1");
   expect_refused({"train", "chain", "sft.first_max_difficulty=99999999999"}, 2, "out of range");
   expect_refused({"train", "chain", "seed=-1"}, 2, "seed is -1");
+  expect_refused({"train", "chain", "precision=bf61"}, 2, "precision 'bf61' is not known; did you mean 'bf16'?");
+  expect_refused({"train", "chain", "precision=bf16", "loss_scale=8"}, 2, "loss_scale=8 is for precision=fp16");
+  expect_refused({"train", "chain", "precision=fp16", "loss_scale=-1"}, 2, "loss_scale is -1");
   expect_refused({"train", "chain", "threads=1000"}, 2, "threads is 1000");
   expect_refused({"train", "chain", "data=x.jsonl"}, 2, "only read by the tasks jsonl and text, not by chain");
   expect_refused({"train", "jsonl"}, 2, "the task jsonl needs data=FILE.jsonl");
