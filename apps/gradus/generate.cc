@@ -37,6 +37,7 @@ void declare(CLI::App& command, GenerateOptions& o) {
 
 int generate(const GenerateOptions& o, Output& out) {
   runtime::install_interrupt_handlers();
+  if (!o.precision.empty()) or_usage_error([&] { return nn::precision_from_name(o.precision); });
   lm::Model model = posttrain::load_model(o.model, o.precision);
   const std::vector<int32_t> prompt = model.tokenizer().encode(o.prompt);
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
