@@ -1,6 +1,6 @@
 #include "gradus/posttrain/pretrain.h"
 
-#include "gradus/optim/schedule.h"
+#include "gradus/posttrain/imitation.h"
 
 namespace gradus::posttrain {
 
@@ -71,21 +71,13 @@ Metrics Pretrain::step() {
   }
   for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
 
-  const auto warmup = static_cast<int64_t>(config_.warmup * static_cast<double>(config_.tokens));
-  const double rate = config_.learning_rate * optim::warmup_cosine(state_.tokens, warmup, config_.tokens, 0.1);
+  const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};
+  Metrics metrics =
+      imitate(train_step_, likelihood_, sequences, state_.step, budget.learning_rate(state_.tokens), scaler_);
   const int64_t n_tokens = config_.sequences * config_.context;
-  const double weight = 1.0 / static_cast<double>(n_tokens);
-  const run::TrainStepResult result = train_step_.run(state_.step, rate, [&](int64_t, const auto& backward) {
-    likelihood_.run(
-        sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
-  });
+  metrics.emplace_back("tokens", static_cast<double>(n_tokens));
   ++state_.step;
   state_.tokens += n_tokens;
-  Metrics metrics = {{"loss", result.loss},
-                     {"grad_norm", result.grad_norm},
-                     {"learning_rate", rate},
-                     {"tokens", static_cast<double>(n_tokens)}};
-  add_scaling_metrics(scaler_, result.small_gradients, metrics);
   return metrics;
 }
 

@@ -135,10 +135,8 @@ TEST(PackedLikelihood, GradientIsTheSumOfThoseOfTheSequences) {
   }
 }
 
-TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
-  lm::Model model = tiny_model(FirstBit());
-  const Data data(model.tokenizer().n_vocab());
-  const Outcome out = run(model, data, 64, 0.8);
+void expect_gradient_is_the_slope(lm::Model& model, const Data& data, int64_t max_rows) {
+  const Outcome out = run(model, data, max_rows, 0.8);
   const auto loss = [&](nn::Transformer& wide) {
     double sum = 0;
     for (size_t i = 0; i < data.sequences.size(); ++i) {
@@ -147,6 +145,11 @@ TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
     return sum;
   };
   expect_slopes(model.transformer(), out.gradients, loss, 1e-4);
+}
+
+TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
+  lm::Model model = tiny_model(FirstBit());
+  expect_gradient_is_the_slope(model, Data(model.tokenizer().n_vocab()), 64);
 }
 
 // With one row a micro-batch every answer comes with its own prompt.
@@ -171,16 +174,7 @@ TEST(PackedLikelihood, ASharedPromptTakesItsRowsOnce) {
 
 TEST(PackedLikelihood, GradientThroughSharedPromptsIsTheSlopeOfTheLoss) {
   lm::Model model = tiny_model(FirstBit());
-  const SharedPrompts data(model.tokenizer().n_vocab());
-  const Outcome out = run(model, data, 4096, 0.8);
-  const auto loss = [&](nn::Transformer& wide) {
-    double sum = 0;
-    for (size_t i = 0; i < data.sequences.size(); ++i) {
-      sum -= data.weights[i] * log_likelihood(wide, data.tokens[i], data.sequences[i].prompt_tokens, 0.8);
-    }
-    return sum;
-  };
-  expect_slopes(model.transformer(), out.gradients, loss, 1e-4);
+  expect_gradient_is_the_slope(model, SharedPrompts(model.tokenizer().n_vocab()), 4096);
 }
 
 TEST(PackedLikelihood, GradientThroughSharedPromptsHasTheSameBitsOnEveryNumberOfThreads) {
