@@ -2,10 +2,13 @@
 
 #include "gradus/kernels/isa.h"
 
+#define HWY_WANT_AVX3_DL  // for VDPBF16PS
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/machine_loops.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+
+#include "gradus/kernels/cpu/half-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gradus::bench::HWY_NAMESPACE {
@@ -29,6 +32,19 @@ double MultiplyAddLoop(int64_t iterations, float& sink) {
   return 2.0 * kChains * static_cast<double>(hn::MaxLanes(d)) * static_cast<double>(iterations);
 }
 
+double MultiplyAddPairsLoop(int64_t iterations, float& sink) {
+  constexpr D d;
+  const auto x = hn::Set(d, 0.5f), y = hn::Set(d, sink);
+  hn::Vec<D> acc[kChains];
+  for (auto& a : acc) a = y;
+  for (int64_t i = 0; i < iterations; ++i) {
+    for (auto& a : acc) a = kernels::HWY_NAMESPACE::MulAddPairs(d, x, y, a);
+  }
+  for (int c = 1; c < kChains; ++c) acc[0] = hn::Add(acc[0], acc[c]);
+  sink = hn::GetLane(acc[0]);
+  return 4.0 * kChains * static_cast<double>(hn::MaxLanes(d)) * static_cast<double>(iterations);
+}
+
 float ReadLoop(const float* data, int64_t n) {
   constexpr D d;
   constexpr int64_t kLanes = hn::MaxLanes(d);
@@ -47,11 +63,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gradus::bench {
 HWY_EXPORT(MultiplyAddLoop);
+HWY_EXPORT(MultiplyAddPairsLoop);
 HWY_EXPORT(ReadLoop);
 
 double multiply_add_loop(int64_t iterations, float& sink) {
   kernels::active_isa();  // Highway's choice follows ours from here on
   return HWY_DYNAMIC_DISPATCH(MultiplyAddLoop)(iterations, sink);
+}
+
+double multiply_add_pairs_loop(int64_t iterations, float& sink) {
+  kernels::active_isa();
+  return HWY_DYNAMIC_DISPATCH(MultiplyAddPairsLoop)(iterations, sink);
 }
 
 float read_loop(std::span<const float> data) {

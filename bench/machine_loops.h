@@ -11,6 +11,9 @@ namespace gradus::bench {
 // Result: something of the numbers computed goes to `sink`, so that the compiler cannot leave them out.
 double multiply_add_loop(int64_t iterations, float& sink);
 
+// The same of products of bf16 pairs, two multiply-adds a lane.
+double multiply_add_pairs_loop(int64_t iterations, float& sink);
+
 // Reads all of `data`, in vectors. Returns a sum of it.
 float read_loop(std::span<const float> data);
 

@@ -20,9 +20,9 @@ HWY_BEFORE_NAMESPACE();
 namespace gradus::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Two bf16 numbers side by side, one lane of a vector of pairs.
+// The bits of two bf16 numbers side by side, one lane of a vector of pairs. Arrays of it start undefined.
 struct Bf16Pair {
-  BFloat16 even, odd;
+  uint16_t even, odd;
 };
 
 // What products over numbers of type T take: floats (a float16 becomes one, on the right as late as in the register),
@@ -207,6 +207,23 @@ template <class D, class Range>
 HWY_INLINE hn::Mask<D> LanesIn(D d, int64_t j, Range range) {
   const auto before = [&](int64_t end) { return hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(0, end - j))); };
   return hn::AndNot(before(range.begin), before(range.end));
+}
+
+// Weights for the next product, rounded to its operands' type. No subnormals.
+template <class D>
+HWY_INLINE void StoreWeights(D d, hn::Vec<D> x, float* to) {
+  hn::Store(x, d, to);
+}
+template <class D>
+HWY_INLINE void StoreWeights(D d, hn::Vec<D> x, BFloat16* to) {
+#if HWY_TARGET == HWY_AVX3_DL
+  hn::Vec<Bits16<D>> bits;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(bits.raw) : "v"(x.raw));
+  hn::Store(bits, Bits16<D>(), reinterpret_cast<uint16_t*>(to));
+  static_cast<void>(d);
+#else
+  StoreFloats(d, x, to);
+#endif
 }
 
 // Asks for the n numbers from `row` on, for use soon.
