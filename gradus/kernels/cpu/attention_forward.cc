@@ -129,6 +129,7 @@ struct Page {
   const RightOf<T>*keys, *values;  // [D, 64], [64, D]; pairs: [D / 2, 64], [32, D]
   int64_t base;                    // position of slot 0
   int64_t first, last;
+  const RightOf<T>* next_keys = nullptr;  // of the page after it, if any
   KeyRange any = {}, all = {};  // the slots that some row sees (first to last), and those that all of them see
 
   bool whole() const { return all.begin == 0 && all.end == B; }
@@ -164,8 +165,8 @@ HWY_INLINE void BlockScores(const ForwardProblem<T>& f, const Page<T>& page, Til
     const KeyRange slots = RoundedOut(some);
     std::fill_n(t.slots + i, n, slots);
     Product<Merge::store>(n, LeftMatrix<LeftOf<T>>{t.q + i * n_k, n_k, 1},
-                          RightMatrix<RightOf<T>>{page.keys + slots.begin, B}, {t.r + i * B + slots.begin, B}, n_k,
-                          slots.end - slots.begin);
+                          RightMatrix<RightOf<T>>{page.keys + slots.begin, B, page.values - page.keys},
+                          {t.r + i * B + slots.begin, B}, n_k, slots.end - slots.begin);
   });
 }
 
@@ -280,10 +281,11 @@ HWY_INLINE void BlockValues(const ForwardProblem<T>& f, const Page<T>& page, Til
   constexpr int64_t kPair = Tile<T>::kPair;
   const int64_t D = f.shape.head_size;
   const RightOf<T>* values = SeenValues(page, D, t);
+  const int64_t ahead = page.next_keys == nullptr ? 0 : page.next_keys - values;
   ForRowTiles(page, t, [&](int64_t i, int64_t n, KeyRange slots) {
     const int64_t begin = slots.begin / kPair, end = (slots.end + kPair - 1) / kPair;
     Product<Merge::rescale>(n, LeftMatrix<LeftOf<T>>{AsOperands(t.e + i * B) + begin, B / kPair, 1},
-                            RightMatrix<RightOf<T>>{values + begin * D, D}, {t.u + i * D, D}, end - begin, D,
+                            RightMatrix<RightOf<T>>{values + begin * D, D, ahead}, {t.u + i * D, D}, end - begin, D,
                             t.alpha + i);
   });
 }
@@ -378,6 +380,7 @@ HWY_INLINE void VisitStoredPages(const ForwardProblem<T>& f, const TileRows& row
     Page<T> page = StoredPage(f, rows, base);
     page.first = first;
     page.last = last;
+    if (base + B < end) page.next_keys = StoredPage(f, rows, base + B).keys;
     VisitPage(f, page, n, t);
   }
 }
