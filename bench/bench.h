@@ -28,6 +28,7 @@ void peak(const PeakOptions& options, const Sink& sink);
 // Matrix products of real use, each by our kernel and by oneDNN, packed and not: one row a shape.
 //   gflops               what training or decoding calls here; share_of_peak is of this
 //   highway_to_onednn    our rate by oneDNN's, both from plain weights
+//   bf16_gflops, f16_gflops   the same product of 16-bit matrices; bf16_share_of_peak by the peak of bf16
 //   onednn_same_bits     whether oneDNN's result here has the bits of the contract (gradus/kernels/gemm.h)
 struct GemmOptions {
   int rounds = 9;
@@ -50,7 +51,9 @@ void attention(const AttentionOptions& options, const Sink& sink);
 // Training, its forward pass alone, and sampling, at the rate of useful FLOPs (flops.h).
 //   `vs_forward` of the row `sample` is its FLOP rate by that of the training forward.
 struct TrainOptions {
-  std::vector<std::string> models = {"d128x4", "d512x4"};  // of these two
+  // d128x4 and d512x4 on answers of the task chain, d512x8 on windows of 512 bytes of text.
+  std::vector<std::string> models = {"d128x4", "d512x4", "d512x8"};
+  std::vector<std::string> precisions = {"fp32", "bf16"};
   int rounds = 7;
   int64_t sequences = 96;     // per step, as in gradus/posttrain/sft.h
   int64_t max_rows = 0;       // rows of a micro-batch; 0 = what training takes

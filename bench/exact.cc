@@ -7,6 +7,7 @@
 #include "bench/exact_check.h"
 #include "bench/exact_run.h"
 #include "gradus/core/thread_pool.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/gemm.h"
 #include "gradus/kernels/isa.h"
 
@@ -67,16 +68,18 @@ std::span<const Setting> settings_for(Isa isa) {
 
 // Gains and biases that do something, and a head that is unsure: where one token is certain, log-probabilities round to
 // 0 whatever the weights, and nothing would be seen.
-lm::Model make_model(const ModelCase& c) {
-  lm::Model model = lm::Model::create(c.config, lm::character_tokenizer("0123456789abcdef", "$"), 1);
+lm::Model make_model(const ModelCase& c, nn::Precision precision) {
+  lm::Model model = lm::Model::create(c.config, lm::character_tokenizer("0123456789abcdef", "$"), 1, precision);
   uint64_t index = 0;
   for (autograd::Parameter* p : model.transformer().parameters()) {
     Rng rng(2, Purpose::test, ++index);
     const bool is_head = p == &model.transformer().head();
-    for (float& x : p->value.span<float>()) {
+    Tensor weights = kernels::converted(p->weights(), DType::f32).clone();
+    for (float& x : weights.span<float>()) {
       if (p->value.rank() == 1) x += 0.2f * (rng.uniform_f32() - 0.5f);
       if (is_head) x *= 0.1f;
     }
+    kernels::convert(weights, p->weights());
     p->changed();
   }
   return model;
@@ -108,8 +111,8 @@ bool same_bits(std::span<const posttrain::Rollout> a, std::span<const posttrain:
   return true;
 }
 
-void check_model(const ModelCase& c, Isa isa, const Sink& sink, ExactTotals& totals) {
-  lm::Model model = make_model(c);
+void check_model(const ModelCase& c, Isa isa, nn::Precision precision, const Sink& sink, ExactTotals& totals) {
+  lm::Model model = make_model(c, precision);
   const Prompts prompts(model.config().n_vocab);
   ExactTotals own;
   int64_t tokens = 0;
@@ -137,7 +140,7 @@ void check_model(const ModelCase& c, Isa isa, const Sink& sink, ExactTotals& tot
   }
   sink({{"model", c.name},
         {"isa", std::string(name(isa))},
-        {"dtype", "f32"},
+        {"precision", std::string(nn::name(precision))},
         {"settings", static_cast<int64_t>(settings_for(isa).size())},
         {"tokens", tokens},
         {"mismatch_max", own.mismatch_max},
@@ -168,8 +171,8 @@ class Restore {
 
 Isa find_isa(const std::string& wanted) {
   const std::optional<Isa> isa = kernels::isa_from_name(wanted);
-  require(isa.has_value(), "bench exact: instruction set '{}' is not known; take ref, sse4, avx2, avx512 or neon",
-          wanted);
+  require(isa.has_value(),
+          "bench exact: instruction set '{}' is not known; take ref, sse4, avx2, avx512, avx512bf16 or neon", wanted);
   return *isa;
 }
 
@@ -198,7 +201,10 @@ bool exact(const ExactOptions& options, const Sink& sink) {
       kernels::set_isa(isa);
       if (!isas.empty()) isas += ',';
       isas += name(isa);
-      for (const ModelCase& c : kModels) check_model(c, isa, sink, totals);
+      for (const nn::PrecisionFormats& f : nn::kPrecisions) {
+        if (f.precision == nn::Precision::fp64 && isa != Isa::ref) continue;  // runs on the references everywhere
+        for (const ModelCase& c : kModels) check_model(c, isa, f.precision, sink, totals);
+      }
     }
     if (isas.empty()) kernels::set_isa(find_isa(*options.isa));  // throws: this machine lacks it
   }

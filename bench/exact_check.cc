@@ -1,7 +1,9 @@
 #include "bench/exact_check.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "gradus/kernels/convert.h"
 
 namespace gradus::bench {
 
@@ -35,12 +37,18 @@ double control_one_ulp(lm::Model& model, std::span<const posttrain::Rollout> rol
     if (p->name == "model.norm.weight") moved = p;
   }
   GRADUS_CHECK(moved != nullptr);
-  float& weight = moved->value.data<float>()[0];
-  const float before = weight;
-  weight = std::nextafter(before, std::numeric_limits<float>::infinity());
+  const Tensor before = moved->value.clone();
+  Tensor weights = kernels::converted(before, DType::f64).clone();
+  double& weight = weights.data<double>()[0];
+  // Log-probabilities are recorded as float: what a unit of f64 changes is not seen, so there 16 units of float are
+  // taken.
+  const DType format = model.transformer().precision().matrices;
+  const double unit = format == DType::f64 ? 16 * float_format(DType::f32).epsilon() : float_format(format).epsilon();
+  weight += std::ldexp(unit, std::ilogb(weight));
+  kernels::convert(weights, moved->value);
   moved->changed();
   const double mismatch = posttrain::mismatch_max(model, rollouts, temperature, max_rows);
-  weight = before;
+  moved->value.copy_from(before);
   moved->changed();
   return mismatch;
 }

@@ -17,8 +17,9 @@ std::vector<posttrain::Rollout> sample_rollouts(lm::Model& model, std::span<cons
 
 int64_t response_tokens(std::span<const posttrain::Rollout> rollouts);
 
-// mismatch_max after one weight of the model (the first gain of the last norm) moved by one unit in the last
-// place; the model is left as it was. 0 would mean that the check sees nothing.
+// mismatch_max after one weight of the model (the first gain of the last norm) moved by one unit in the last place, of
+// the format that the matrices have (in fp64 by 16 of float); the model is left as it was. 0 would mean that the check
+// sees nothing.
 double control_one_ulp(lm::Model& model, std::span<const posttrain::Rollout> rollouts, double temperature,
                        int64_t max_rows);
 

@@ -53,7 +53,7 @@ class RunCheck {
       const auto state = posttrain::parse_train_state(checkpoint.state, folder.string());
       const auto found = stored_.find(state.k15.iteration + 1);
       if (state.phase == "sft" || found == stored_.end()) continue;
-      lm::Model model = lm::load(folder);
+      lm::Model model = posttrain::load_model(folder, config_.precision);
       const std::vector<posttrain::Rollout> rollouts = to_rollouts(found->second, model.tokenizer());
       emit("recorded", folder, found->first, rollouts,
            posttrain::mismatch_max(model, rollouts, temperature(), max_rows()));
@@ -61,7 +61,7 @@ class RunCheck {
   }
 
   void check_sampled() {
-    lm::Model model = lm::load(*latest_);
+    lm::Model model = posttrain::load_model(*latest_, config_.precision);
     const auto state = posttrain::parse_train_state(run::load_checkpoint(*latest_).state, latest_->string());
     std::vector<std::vector<int32_t>> prompts;
     for (const auto& [iteration, rollouts] : stored_) {

@@ -9,6 +9,7 @@
 #include "bench/peak_loops.h"
 #include "gradus/core/rng.h"
 #include "gradus/core/thread_pool.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/gemm.h"
 #include "gradus/kernels/isa.h"
 
@@ -124,15 +125,55 @@ class Contest {
   std::optional<Alternation::Id> highway_packed_;
 };
 
+// The same product of 16-bit matrices, as training or decoding calls it: gradients of weights are added in f32, other
+// results are stored in 16 bits.
+class HalfProduct {
+ public:
+  HalfProduct(const Case& c, DType dtype, Alternation& rounds)
+      : case_(c),
+        rounds_(rounds),
+        a_(kernels::converted(
+            random_matrix(c.shape.transpose_a ? c.shape.k : c.shape.m, c.shape.transpose_a ? c.shape.m : c.shape.k, 0),
+            dtype)),
+        b_(kernels::converted(
+            random_matrix(c.shape.transpose_b ? c.shape.n : c.shape.k, c.shape.transpose_b ? c.shape.k : c.shape.n, 1),
+            dtype)),
+        c_(Tensor::zeros({c.shape.m, c.shape.n}, c.accumulate ? DType::f32 : dtype)),
+        packed_(kernels::pack_matrix(b_, c.shape.transpose_b)) {
+    id_ = rounds.add([this] { multiply(); }, repeats_for(c.shape.flops()));
+  }
+  double gflops() const { return case_.shape.flops() / rounds_.median_s(id_) * 1e-9; }
+
+ private:
+  void multiply() {
+    if (case_.packed) return kernels::gemm(a_, packed_, c_);
+    kernels::gemm(a_, b_, c_,
+                  {.transpose_a = case_.shape.transpose_a,
+                   .transpose_b = case_.shape.transpose_b,
+                   .accumulate = case_.accumulate});
+  }
+
+  const Case& case_;
+  Alternation& rounds_;
+  Tensor a_, b_, c_;
+  kernels::PackedMatrix packed_;
+  Alternation::Id id_ = 0;
+};
+
 }  // namespace
 
 void gemm(const GemmOptions& options, const Sink& sink) {
   for (const Case& c : kCases) {
     Alternation rounds;
-    PeakLoops peak(rounds);
+    PeakLoops peak(rounds), bf16_peak(rounds, DType::bf16);
     Contest contest(c, rounds);
+    HalfProduct bf16(c, DType::bf16, rounds), f16(c, DType::f16, rounds);
     rounds.run(options.rounds);
-    sink(contest.row(peak.gflops()));
+    Row row = contest.row(peak.gflops());
+    row.emplace_back("bf16_gflops", bf16.gflops());
+    row.emplace_back("bf16_share_of_peak", bf16.gflops() / bf16_peak.gflops());
+    row.emplace_back("f16_gflops", f16.gflops());
+    sink(row);
   }
 }
 

@@ -50,7 +50,7 @@ void read_cached(std::span<const float> data) {
 
 void peak(const PeakOptions& options, const Sink& sink) {
   Alternation rounds;
-  PeakLoops loops(rounds);
+  PeakLoops loops(rounds), bf16(rounds, DType::bf16);
   double one_thread_flops = 0;
   const auto one_thread = rounds.add([&] {
     float value = 1;
@@ -76,6 +76,10 @@ void peak(const PeakOptions& options, const Sink& sink) {
   compute("gemm_highway", threads, loops.highway_gflops());
   compute("gemm_onednn", threads, loops.onednn_gflops());
   compute("peak", threads, loops.gflops());
+  if (kernels::active_isa() == kernels::Isa::avx512bf16) {
+    compute("bf16_pairs_all_threads", threads, bf16.multiply_add_gflops());
+    compute("bf16_gemm_highway", threads, bf16.highway_gflops());
+  }
 
   const double memory_rate = static_cast<double>(data.bytes()) / rounds.median_s(memory) * 1e-9;
   const double cached_bytes = 4.0 * static_cast<double>(threads * kCachedFloats * kCachedPasses);

@@ -8,6 +8,7 @@
 #include "bench/flops.h"
 #include "bench/peak_loops.h"
 #include "gradus/core/thread_pool.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/isa.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/likelihood.h"
@@ -24,15 +25,22 @@ constexpr int64_t kShortest = 64, kLongest = 96, kPromptTokens = 16;
 constexpr int64_t kSampledSequences = 256, kSampledTokens = 64;
 constexpr const char* kSampledModel = "d128x4";
 
+// A byte model on windows of text, the others on answers of `chain`.
+constexpr const char* kTextModel = "d512x8";
+constexpr int64_t kWindow = 512, kWindows = 8;
+
 nn::TransformerConfig config_of(const std::string& model) {
   if (model == "d128x4") return {.layers = 4, .width = 128, .heads = 4, .max_positions = 512};
   if (model == "d512x4") return {.layers = 4, .width = 512, .heads = 8, .max_positions = 512};
-  fail(ErrorCode::invalid_argument, "bench train: model '{}' is not known; take d128x4 or d512x4", model);
+  if (model == kTextModel) return {.layers = 8, .width = 512, .heads = 8, .max_positions = 512};
+  fail(ErrorCode::invalid_argument, "bench train: model '{}' is not known; take d128x4, d512x4 or d512x8", model);
 }
 
-lm::Model make_model(const std::string& model) {
+lm::Model make_model(const std::string& model, nn::Precision precision) {
   const posttrain::Chain task;
-  return lm::Model::create(config_of(model), lm::character_tokenizer(task.alphabet(), task.end_of_text()), 1);
+  lm::Tokenizer tokenizer =
+      model == kTextModel ? lm::byte_tokenizer() : lm::character_tokenizer(task.alphabet(), task.end_of_text());
+  return lm::Model::create(config_of(model), std::move(tokenizer), 1, precision);
 }
 
 std::vector<int32_t> random_tokens(int64_t n, int64_t n_vocab, uint64_t index) {
@@ -45,20 +53,24 @@ std::vector<int32_t> random_tokens(int64_t n, int64_t n_vocab, uint64_t index) {
 // A model, a batch for it, and what makes an update: what posttrain::Sft sets up, on random tokens.
 class Workload {
  public:
-  Workload(const std::string& model, int64_t sequences, int64_t max_rows)
-      : model_(make_model(model)),
+  Workload(const std::string& model, nn::Precision precision, int64_t sequences, int64_t max_rows)
+      : model_(make_model(model, precision)),
         optimiser_(model_.transformer().parameters(), {.weight_decay = posttrain::SftConfig{}.weight_decay}),
-        step_(optimiser_, {.clip_norm = posttrain::SftConfig{}.clip_norm}),
+        step_(optimiser_, {.clip_norm = posttrain::SftConfig{}.clip_norm},
+              precision == nn::Precision::fp16 ? &scaler_ : nullptr),
         likelihood_(model_.transformer(), 1.0, max_rows) {
     model_.transformer().allocate_gradients();
-    for (int64_t i = 0; i < sequences; ++i) {
-      const int64_t length = kShortest + i * (kLongest - kShortest) / std::max<int64_t>(1, sequences - 1);
+    const bool text = model == kTextModel;
+    const int64_t prompt = text ? 1 : kPromptTokens;
+    for (int64_t i = 0; i < (text ? kWindows : sequences); ++i) {
+      const int64_t length =
+          text ? kWindow + 1 : kShortest + i * (kLongest - kShortest) / std::max<int64_t>(1, sequences - 1);
       tokens_.push_back(random_tokens(length, model_.config().n_vocab, static_cast<uint64_t>(i)));
       work_.add_rows(0, length - 1);  // the last token is only predicted
-      work_.head_rows += length - kPromptTokens;
-      n_tokens_ += length;
+      work_.head_rows += length - prompt;
+      n_tokens_ += text ? length - 1 : length;
     }
-    for (const auto& t : tokens_) sequences_.push_back({t, kPromptTokens});
+    for (const auto& t : tokens_) sequences_.push_back({t, prompt});
   }
 
   void update() {
@@ -78,6 +90,7 @@ class Workload {
 
   lm::Model model_;
   optim::AdamW optimiser_;
+  optim::LossScaler scaler_{optim::LossScalerConfig::automatic()};
   run::TrainStep step_;
   posttrain::PackedLikelihood likelihood_;
   std::vector<std::vector<int32_t>> tokens_;
@@ -91,15 +104,17 @@ class Workload {
 void suppress_end_token(lm::Model& model) {
   autograd::Parameter& embedding = model.transformer().head();
   GRADUS_CHECK(model.config().tie_embeddings);
+  Tensor weights = kernels::converted(embedding.weights(), DType::f32).clone();
   for (int64_t id = 0; id < model.config().n_vocab; ++id) {
-    embedding.value.data<float>()[id * model.config().width] = id == model.tokenizer().eos_id() ? -4.0f : 4.0f;
+    weights.data<float>()[id * model.config().width] = id == model.tokenizer().eos_id() ? -4.0f : 4.0f;
   }
+  kernels::convert(weights, embedding.weights());
   embedding.changed();
 }
 
 class Sampling {
  public:
-  explicit Sampling(const std::string& model) : model_(make_model(model)) {
+  Sampling(const std::string& model, nn::Precision precision) : model_(make_model(model, precision)) {
     suppress_end_token(model_);
     for (int64_t i = 0; i < kSampledSequences; ++i) {
       prompts_.push_back(random_tokens(kPromptTokens, model_.tokenizer().eos_id(), static_cast<uint64_t>(i)));
@@ -135,17 +150,17 @@ struct Measured {
   double gflops() const { return flops / seconds * 1e-9; }
 };
 
-void bench_model(const std::string& model, const TrainOptions& options, const Sink& sink) {
+void bench_model(const std::string& model, nn::Precision precision, const TrainOptions& options, const Sink& sink) {
   const int64_t max_rows = options.max_rows > 0 ? options.max_rows : posttrain::SftConfig{}.max_rows;
   Alternation rounds;
-  PeakLoops peak(rounds);
-  Workload work(model, options.sequences, max_rows);
+  PeakLoops peak(rounds, nn::formats(precision).matrices);
+  Workload work(model, precision, options.sequences, max_rows);
   std::optional<Sampling> sampling;
   const auto update = rounds.add([&] { work.update(); });
   const auto forward = rounds.add([&] { work.forward(); });
   Alternation::Id sample = 0;
   if (options.with_sampling && model == kSampledModel) {
-    sampling.emplace(model);
+    sampling.emplace(model, precision);
     sample = rounds.add([&] { sampling->sample(); });
   }
   rounds.run(options.rounds);
@@ -154,7 +169,7 @@ void bench_model(const std::string& model, const TrainOptions& options, const Si
   const auto emit = [&](const Measured& m) {
     sink({{"model", model},
           {"what", m.what},
-          {"dtype", "f32"},
+          {"precision", std::string(nn::name(precision))},
           {"isa", std::string(name(kernels::active_isa()))},
           {"threads", int64_t{pool().size()}},
           {"max_rows", max_rows},
@@ -177,7 +192,10 @@ void train(const TrainOptions& options, const Sink& sink) {
           "bench train: sequences {} must be at least 1 and max_rows {} at least 0", options.sequences,
           options.max_rows);
   for (const std::string& model : options.models) config_of(model);
-  for (const std::string& model : options.models) bench_model(model, options, sink);
+  for (const std::string& p : options.precisions) nn::precision_from_name(p);
+  for (const std::string& model : options.models) {
+    for (const std::string& p : options.precisions) bench_model(model, nn::precision_from_name(p), options, sink);
+  }
 }
 
 }  // namespace gradus::bench

@@ -19,6 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::expect_only({ErrorCode::invalid_argument}, [&] {
     fuzz::expect(tokenizer.decode(tokenizer.encode(text)) == text, "encoded text decodes to itself");
   });
+  static const lm::Tokenizer bytes = lm::byte_tokenizer();
+  fuzz::expect(bytes.decode(bytes.encode(text)) == text, "any bytes decode to themselves");
   static const std::string file = lm::tokenizer_json(tokenizer);
   fuzz::expect_only({ErrorCode::corrupt}, [&] { lm::parse_tokenizer_json(file, "fuzz", text); });
   return 0;

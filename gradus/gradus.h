@@ -13,6 +13,7 @@
 
 namespace gradus {
 
+using lm::byte_tokenizer;
 using lm::character_tokenizer;
 using posttrain::Problem;
 using posttrain::Reward;

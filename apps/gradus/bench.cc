@@ -19,7 +19,7 @@ namespace {
 // For CLI11: what is wrong with the name of an instruction set, or "".
 std::string isa_name(const std::string& text) {
   if (kernels::isa_from_name(text)) return "";
-  return fmt::format("'{}' is not ref, sse4, avx2, avx512 or neon", text);
+  return fmt::format("'{}' is not ref, sse4, avx2, avx512, avx512bf16 or neon", text);
 }
 
 // Options that all of them have.
@@ -33,7 +33,8 @@ struct Common {
     command.add_option("--threads", threads, "compute threads; 0 = all cores")->check(CLI::Range(0, 256));
   }
   void declare_isa(CLI::App& command) {
-    command.add_option("--isa", isa, "instruction set of our kernels and of oneDNN: sse4, avx2, avx512, neon")
+    command
+        .add_option("--isa", isa, "instruction set of our kernels and of oneDNN: sse4, avx2, avx512, avx512bf16, neon")
         ->check(isa_name);
   }
 
@@ -157,8 +158,9 @@ whole N x N matrices, whose bytes for one head are shown.)");
 
 void declare_train(CLI::App& command, TrainOptions& o) {
   declare_timed(command, o);
-  command.add_option("--model", o.bench.models, "d128x4, d512x4; default: both")
-      ->check(CLI::IsMember({"d128x4", "d512x4"}));
+  command.add_option("--model", o.bench.models, "d128x4, d512x4, d512x8; default: all")
+      ->check(CLI::IsMember({"d128x4", "d512x4", "d512x8"}));
+  command.add_option("--precision", o.bench.precisions, "fp64, fp32, bf16, fp16, bf16-pure")->capture_default_str();
   command.add_option("--sequences", o.bench.sequences, "sequences per step, 64 to 96 tokens each")
       ->capture_default_str();
   command.add_option("--max-rows", o.bench.max_rows, "rows of a micro-batch; 0 = what training takes")

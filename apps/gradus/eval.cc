@@ -1,4 +1,5 @@
-// gradus eval RUN|MODEL [key=value ...] [--json]: accuracy on held-out problems, sampled and greedy.
+// gradus eval RUN|MODEL [key=value ...] [--json]: accuracy on held-out problems, sampled and greedy, or loss on
+// held-out text.
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -47,11 +48,30 @@ posttrain::TrainConfig config_of(const EvalOptions& o) {
   });
 }
 
+int eval_text(const EvalOptions& o, const posttrain::TrainConfig& config, Output& out) {
+  if (o.episodes > 0) throw UsageError("eval: --episodes counts problems; for text, give pretrain.held_out_tokens=N");
+  lm::Model model = posttrain::load_model(o.target, config.precision);
+  const posttrain::HeldOutLoss loss = posttrain::evaluate_on_text(model, config);
+  if (o.json) {
+    out.json_line({{"kind", "held_out"},
+                   {"tokens", loss.tokens},
+                   {"bytes", loss.bytes},
+                   {"loss", loss.per_token()},
+                   {"bits_per_byte", loss.bits_per_byte()}});
+  } else {
+    out.text(format_table({{"text"}, {"bytes", true}, {"nats per token", true}, {"bits per byte", true}},
+                          {{"held out", fmt::format("{}", loss.bytes), fmt::format("{:.4f}", loss.per_token()),
+                            fmt::format("{:.4f}", loss.bits_per_byte())}}));
+  }
+  return kDone;
+}
+
 int eval(const EvalOptions& o, Output& out) {
-  const std::filesystem::path folder = posttrain::model_folder_of(o.target);
+  posttrain::model_folder_of(o.target);  // before anything else is asked
   const posttrain::TrainConfig config = config_of(o);
+  if (config.pretrains()) return eval_text(o, config, out);
   const auto task = posttrain::make_task(config);
-  lm::Model model = lm::load(folder);
+  lm::Model model = posttrain::load_model(o.target, config.precision);
   const posttrain::EvaluationPair pair = posttrain::evaluate_model(model, *task, config);
   std::vector<std::vector<std::string>> rows;
   for (const auto& [kind, e] : {std::pair{"sampled", pair.sampled}, std::pair{"greedy", pair.greedy}}) {
@@ -79,7 +99,7 @@ int eval(const EvalOptions& o, Output& out) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, Work& work) {
-  add_command(app, work, "eval", "Measure accuracy on held-out problems", declare, eval);
+  add_command(app, work, "eval", "Measure accuracy on held-out problems, or loss on held-out text", declare, eval);
 }
 
 }  // namespace gradus::app

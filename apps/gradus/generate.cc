@@ -1,4 +1,5 @@
-// gradus generate RUN|MODEL --prompt TEXT [--temperature T] [--seed N] [--max-tokens N] [--samples K] [--json]
+// gradus generate RUN|MODEL --prompt TEXT [--temperature T] [--seed N] [--max-tokens N] [--samples K]
+//     [--precision NAME] [--json]
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,7 @@ struct GenerateOptions {
   uint64_t seed = 0;
   int64_t max_tokens = 128;
   int64_t samples = 1;
+  std::string precision;
   bool json = false;
 };
 
@@ -29,12 +31,14 @@ void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("--seed", o.seed, "key of the random numbers")->capture_default_str();
   command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(at_least(1))->capture_default_str();
   command.add_option("--samples", o.samples, "answers to draw")->check(at_least(1))->capture_default_str();
+  command.add_option("--precision", o.precision, "fp64, fp32, bf16, fp16 [the run's own; fp32 for a model folder]");
   command.add_flag("--json", o.json, "one JSON object per answer, with ids and log-probabilities");
 }
 
 int generate(const GenerateOptions& o, Output& out) {
   runtime::install_interrupt_handlers();
-  lm::Model model = lm::load(posttrain::model_folder_of(o.model));
+  if (!o.precision.empty()) or_usage_error([&] { return nn::precision_from_name(o.precision); });
+  lm::Model model = posttrain::load_model(o.model, o.precision);
   const std::vector<int32_t> prompt = model.tokenizer().encode(o.prompt);
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
   std::vector<lm::SampleRequest> requests;

@@ -1,4 +1,4 @@
-// gradus list [algorithms|tasks|presets|dtypes] [--json]: what this binary knows.
+// gradus list [algorithms|tasks|presets|precisions|dtypes] [--json]: what this binary knows.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,8 +17,8 @@ struct ListOptions {
 };
 
 void declare(CLI::App& command, ListOptions& o) {
-  command.add_option("WHAT", o.what, "algorithms, tasks, presets or dtypes [all]")
-      ->check(CLI::IsMember({"algorithms", "tasks", "presets", "dtypes"}));
+  command.add_option("WHAT", o.what, "algorithms, tasks, presets, precisions or dtypes [all]")
+      ->check(CLI::IsMember({"algorithms", "tasks", "presets", "precisions", "dtypes"}));
   command.add_flag("--json", o.json, "one JSON object per entry");
 }
 
@@ -40,13 +40,14 @@ std::vector<Entry> entries() {
   for (const auto& t : posttrain::tasks())
     out.push_back({"tasks", std::string(t.name), std::string(t.description), std::string(t.source)});
   for (const auto& p : posttrain::presets()) out.push_back({"presets", std::string(p.name), first_line(p.text), ""});
+  for (const auto& f : nn::kPrecisions) out.push_back({"precisions", std::string(f.name), std::string(f.about), ""});
   const auto add_dtype = [&](DType dtype, const char* description) {
     out.push_back({"dtypes", std::string(name(dtype)), description, "", float_format(dtype)});
   };
-  add_dtype(DType::f32, "weights, activations and gradients of training and sampling");
-  add_dtype(DType::f64, "gradient checks on the scalar references");
-  add_dtype(DType::bf16, "tensors in safetensors files");
-  add_dtype(DType::f16, "tensors in safetensors files");
+  add_dtype(DType::f32, "precision=fp32, and master weights, moments, sums and losses of the 16-bit precisions");
+  add_dtype(DType::f64, "precision=fp64, and gradient checks, on the scalar references");
+  add_dtype(DType::bf16, "matrices and activations of precision=bf16 and bf16-pure");
+  add_dtype(DType::f16, "matrices and activations of precision=fp16");
   return out;
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/gradus/command.h"
 #include "gradus/core/error.h"
+#include "gradus/lm/tokenizer/utf8.h"
 #include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
@@ -29,6 +30,11 @@ std::string percent(double x) {
 
 // What matters most stands first: a narrow terminal cuts the end.
 std::string detail(const posttrain::Progress& p) {
+  if (p.phase == "pretrain") {
+    const double bits = value(p.metrics, "held_out_bits_per_byte");
+    std::string out = fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
+    return std::isnan(bits) ? out : out + fmt::format("  held out {:.3f} bits per byte", bits);
+  }
   if (p.phase == "sft") return fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
   std::string out = fmt::format("reward {:.3f}  answer {:.1f} tokens  mismatch {}", value(p.metrics, "reward_mean"),
                                 value(p.metrics, "response_tokens_mean"), value(p.metrics, "mismatch_max"));
@@ -37,19 +43,48 @@ std::string detail(const posttrain::Progress& p) {
   return out + fmt::format("  {} tokens/s", run::format_count(value(p.metrics, "tokens_per_s")));
 }
 
-// For a shell, with '...' or, where there are control characters, $'...'.
+bool is_control(char32_t c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0);
+}
+
+// Calls visit(part, character) for each character of bytes of any kind; the character of a byte that is not UTF-8 is
+// U+FFFD.
+template <class Visit>
+void for_each_character(std::string_view bytes, Visit&& visit) {
+  while (!bytes.empty()) {
+    const lm::CodePoint c = lm::decode_utf8(bytes);
+    const size_t n = c.n_bytes > 0 ? static_cast<size_t>(c.n_bytes) : 1;
+    visit(bytes.substr(0, n), c.n_bytes > 0 ? c.value : char32_t{0xFFFD});
+    bytes.remove_prefix(n);
+  }
+}
+
+// Text that a model wrote may hold any bytes; none of them is to steer the terminal.
+std::string printable(std::string_view bytes) {
+  std::string out;
+  for_each_character(bytes, [&](std::string_view part, char32_t c) {
+    const bool kept = c == '\n' || c == '\t' || (!is_control(c) && c != 0xFFFD);
+    out += kept ? part : "\xEF\xBF\xBD";
+  });
+  return out;
+}
+
+// For a shell, with '...' or, where there are control characters or bytes that are not UTF-8, $'...'.
 std::string shell_quoted(std::string_view text) {
-  const bool plain = text.find_first_of("\n\r\t'\\") == text.npos;
+  bool plain = text.find_first_of("'\\") == text.npos;
+  for_each_character(text, [&](std::string_view, char32_t c) { plain = plain && !is_control(c) && c != 0xFFFD; });
   std::string out = plain ? "'" : "$'";
-  for (const char c : text) {
+  for_each_character(text, [&](std::string_view part, char32_t c) {
     const char* escaped = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : c == '\'' ? "\\'" : nullptr;
     if (escaped != nullptr && !plain) {
       out += escaped;
+    } else if (is_control(c) || c == 0xFFFD) {
+      for (const char byte : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
     } else {
       if (c == '\\') out += '\\';
-      out += c;
+      out += part;
     }
-  }
+  });
   return out + "'";
 }
 
@@ -80,7 +115,11 @@ int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain
   try {
     const posttrain::TrainSummary summary = work(observer());
     if (!lost_) end_phase();
-    options_.json ? show_summary_json(summary) : show_summary(summary);
+    if (summary.continuation) {
+      options_.json ? show_text_summary_json(summary) : show_text_summary(summary);
+    } else {
+      options_.json ? show_summary_json(summary) : show_summary(summary);
+    }
     return kDone;
   } catch (const Error& e) {
     if (lost_ && e.code() == ErrorCode::interrupted) {
@@ -111,9 +150,16 @@ posttrain::TrainObserver TrainOutput::observer() {
   observer.should_stop = [this] { return lost_ || runtime::interrupt_requested(); };
   if (options_.quiet) return observer;
   observer.on_note = [=, this](const std::string& line) { unless_lost([&] { show_note(line); }); };
+  observer.on_memory_plan = [=, this](std::string_view precision, const posttrain::MemoryPlan& plan,
+                                      const posttrain::MemoryPlan& in_fp32) {
+    unless_lost([&] { show_memory_plan(precision, plan, in_fp32); });
+  };
   observer.on_step = [=, this](const posttrain::Progress& p) { unless_lost([&] { show_step(p); }); };
   observer.on_evaluation = [=, this](std::string_view when, const posttrain::EvaluationPair& pair) {
     unless_lost([&] { show_evaluation(when, pair); });
+  };
+  observer.on_held_out_loss = [=, this](std::string_view when, const posttrain::HeldOutLoss& loss) {
+    unless_lost([&] { show_held_out_loss(when, loss); });
   };
   return observer;
 }
@@ -122,6 +168,29 @@ void TrainOutput::show_note(const std::string& line) {
   if (options_.json) return out_.json_line({{"event", "note"}, {"text", line}});
   end_phase();
   out_.text(line + "\n");
+}
+
+void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::MemoryPlan& plan,
+                                   const posttrain::MemoryPlan& in_fp32) {
+  const auto parts = [](const posttrain::MemoryPlan& p) {
+    return std::vector<std::pair<const char*, int64_t>>{
+        {"parameters", p.parameters},   {"gradients", p.gradients}, {"moments", p.moments}, {"master", p.master},
+        {"activations", p.activations}, {"workspace", p.workspace}, {"total", p.total()}};
+  };
+  const auto own = parts(plan), wide = parts(in_fp32);
+  if (options_.json) {
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
+    for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
+    return out_.json_line(line);
+  }
+  end_phase();
+  const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < own.size(); ++i) {
+    rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
+  }
+  out_.text(format_table({{"memory, MB"}, {std::string(precision), true}, {"fp32", true}}, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {
@@ -138,6 +207,18 @@ void TrainOutput::show_evaluation(std::string_view when, const posttrain::Evalua
                         percent(pair.greedy.accuracy), pair.sampled.response_tokens_mean));
 }
 
+void TrainOutput::show_held_out_loss(std::string_view when, const posttrain::HeldOutLoss& loss) {
+  if (options_.json) {
+    return out_.json_line({{"event", "evaluation"},
+                           {"when", when},
+                           {"held_out_loss", loss.per_token()},
+                           {"held_out_bits_per_byte", loss.bits_per_byte()},
+                           {"held_out_tokens", loss.tokens}});
+  }
+  end_phase();
+  out_.text(fmt::format("{}  held out {:.3f} bits per byte\n", when, loss.bits_per_byte()));
+}
+
 void TrainOutput::show_step(const posttrain::Progress& p) {
   if (options_.json) {
     ordered_json line = {{"phase", p.phase}, {"iteration", p.iteration}};
@@ -149,7 +230,7 @@ void TrainOutput::show_step(const posttrain::Progress& p) {
     phase_ = p.phase;
     line_ =
         std::make_unique<run::Progress>(run::ProgressOptions{.label = phase_,
-                                                             .unit = phase_ == "sft" ? "tokens" : "",
+                                                             .unit = phase_ == "k15" ? "" : "tokens",
                                                              .total = p.total,
                                                              .first = p.done,
                                                              .terminal = out_.terminal(),
@@ -218,6 +299,56 @@ void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
   text += fmt::format("  {} eval {}\n", program, run);
   text += fmt::format("  {} resume RUN    (after Ctrl-C or a crash: goes on, bit for bit)\n", program);
   text += fmt::format("  {} train jsonl/k15 data=problems.jsonl    (your own data: docs/data.md)\n", program);
+  out_.text(text);
+}
+
+void TrainOutput::show_text_summary_json(const posttrain::TrainSummary& s) {
+  const posttrain::TextState& text = s.state.text;
+  out_.json_line({{"event", "done"},
+                  {"held_out_loss_before", text.before->per_token()},
+                  {"held_out_loss_after", text.after->per_token()},
+                  {"held_out_bits_per_byte_before", text.before->bits_per_byte()},
+                  {"held_out_bits_per_byte_after", text.after->bits_per_byte()},
+                  {"held_out_tokens", text.after->tokens},
+                  {"tokens", text.pretrain.tokens},
+                  {"tokens_per_s", static_cast<double>(text.pretrain.tokens) / text.training_s},
+                  {"prompt", s.continuation->prompt},
+                  {"text", s.continuation->text},
+                  {"mismatch_max", s.continuation->mismatch},
+                  {"elapsed_s", s.state.elapsed_s},
+                  {"run", s.directory.string()}});
+}
+
+void TrainOutput::show_text_summary(const posttrain::TrainSummary& s) {
+  const posttrain::TextState& state = s.state.text;
+  const auto row = [&](const char* what, double before, double after) {
+    return std::vector<std::string>{what, fmt::format("{:.3f}", before), fmt::format("{:.3f}", after)};
+  };
+  const std::string what = fmt::format("{} held-out bytes", run::format_count(static_cast<double>(state.after->bytes)));
+  std::string text =
+      '\n' + format_table({{what}, {"before", true}, {"after", true}},
+                          {row("loss, nats per token", state.before->per_token(), state.after->per_token()),
+                           row("bits per byte", state.before->bits_per_byte(), state.after->bits_per_byte())});
+  text += fmt::format("\n{} tokens, {} tokens/s without the evaluations\n",
+                      run::format_count(static_cast<double>(state.pretrain.tokens)),
+                      run::format_count(static_cast<double>(state.pretrain.tokens) / state.training_s));
+  text +=
+      fmt::format("mismatch_max {}: the sampler's log-probabilities against the trainer's\n", s.continuation->mismatch);
+
+  text += fmt::format("\nHeld-out text, and how the model goes on (sampled at temperature {}):\n",
+                      posttrain::kContinuationTemperature);
+  std::string given = indented(printable(s.continuation->prompt), "         ");
+  text += given.replace(2, 4, "text") + indented(printable(s.continuation->text), "    ");
+
+  const std::string run = s.directory.string(), program = program_invocation_name;
+  text += fmt::format("\nThe run is in {} and took {}.", run, run::format_duration(s.state.elapsed_s));
+  if (!s.pictures.empty()) text += fmt::format(" A picture of it: {}", s.pictures.front().string());
+  text += "\nNext:\n";
+  text += fmt::format("  {} generate {} --temperature {} --prompt {}\n", program, run,
+                      posttrain::kContinuationTemperature, shell_quoted(s.continuation->prompt));
+  text += fmt::format("  {} eval {}\n", program, run);
+  text += fmt::format("  {} resume RUN    (after Ctrl-C or a crash: goes on, bit for bit)\n", program);
+  text += fmt::format("  {} train text data=PATH model={}    (other text, or more of it)\n", program, run);
   out_.text(text);
 }
 

@@ -28,13 +28,19 @@ class TrainOutput {
  private:
   posttrain::TrainObserver observer();
   void show_note(const std::string& line);
+  void show_memory_plan(std::string_view precision, const posttrain::MemoryPlan& plan,
+                        const posttrain::MemoryPlan& in_fp32);
   void show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair);
+  void show_held_out_loss(std::string_view when, const posttrain::HeldOutLoss& loss);
   void show_step(const posttrain::Progress& progress);
   void end_phase();
 
   // The end of a run: the table, readable rollouts, where everything lies, what to try next.
   void show_summary(const posttrain::TrainSummary& summary);
   void show_summary_json(const posttrain::TrainSummary& summary);
+  // The same of a run on plain text.
+  void show_text_summary(const posttrain::TrainSummary& summary);
+  void show_text_summary_json(const posttrain::TrainSummary& summary);
 
   Output& out_;
   TrainOutputOptions options_;

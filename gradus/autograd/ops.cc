@@ -1,10 +1,11 @@
 #include "gradus/autograd/ops.h"
 
 #include <algorithm>
-#include <cstring>
+#include <vector>
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/activation.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/embedding.h"
 #include "gradus/kernels/norm.h"
@@ -17,6 +18,10 @@ namespace {
 Tensor like(const Tensor& t) {
   return Tensor::empty(t.shape(), t.dtype());
 }
+// Like `t`, in the format that its sums have.
+Tensor wide_like(const Tensor& t) {
+  return Tensor::empty(t.shape(), kernels::computed_in(t.dtype()));
+}
 
 }  // namespace
 
@@ -28,7 +33,10 @@ Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
     Backward(std::span<const int32_t> i, Parameter& t, Var out) : ids(i), table(t), y(out) {}
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
-      if (d_y.defined()) kernels::embedding_backward(ids, d_y, table.grad);
+      if (!d_y.defined()) return;
+      Tensor sum = kernels::converted(table.grad, kernels::computed_in(d_y.dtype()));
+      kernels::embedding_backward(ids, d_y, sum);
+      if (sum.dtype() != table.grad.dtype()) kernels::convert(sum, table.grad);
     }
   };
   Tensor y = Tensor::empty({static_cast<int64_t>(ids.size()), table.value.dim(1)}, table.value.dtype());
@@ -55,7 +63,7 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
   };
   Tape& tape = *x.tape;
   Tensor y = like(x.value());
-  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, x.value().dtype());
+  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, kernels::computed_in(x.value().dtype()));
   kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
   const Var out = tape.emit(std::move(y), true);
   if (tape.recording()) tape.record<Backward>(x, gain, std::move(inv_rms), out);
@@ -103,11 +111,11 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
     Backward(Var in, std::span<const int32_t> p, int64_t h, const kernels::RopeTable& t, Var out)
         : x(in), positions(p), heads(h), table(t), y(out) {}
     void backward(Tape& tape) override {
-      Tensor d = tape.take_grad(y);
+      Tensor d = tape.take_wide_grad(y);
       if (!d.defined()) return;
       if (!d.is_unique()) d = d.clone();
       kernels::rope_backward(d, positions, heads, table);
-      tape.accumulate(x, std::move(d));
+      tape.accumulate(x, kernels::converted(d, x.value().dtype()));
     }
   };
   Tape& tape = *x.tape;
@@ -118,38 +126,78 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
   return out;
 }
 
+namespace {
+
+// x[rows[begin..end)] as a dense matrix.
+Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor out = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
+  kernels::embedding(rows, x, out);
+  return out;
+}
+
+// Keys and values of whole sequences: the rows of k and v themselves, or those that `rows` names.
+Tensor keys_of(const Tensor& x, std::span<const int32_t> rows) {
+  return rows.empty() ? x : gather_rows(x, rows);
+}
+
+// Puts every key of `layout` into its page; with key_offsets a sequence's keys stand at positions 0, 1, 2, ...
+void store_keys(const Tensor& k, const Tensor& v, const kernels::AttentionLayout& layout,
+                const kernels::AttentionShape& shape, kernels::KeyValuePages& pages) {
+  if (layout.key_offsets.empty()) return kernels::store_keys_values(k, v, layout, shape, pages);
+  thread_local std::vector<int32_t> positions;
+  positions.clear();
+  for (int64_t s = 0; s < layout.n_sequences(); ++s) {
+    for (int32_t p = 0; p < layout.n_keys(s); ++p) positions.push_back(p);
+  }
+  const kernels::AttentionLayout keys{.row_offsets = layout.key_offsets,
+                                      .key_positions = positions,
+                                      .block_table = layout.block_table,
+                                      .max_blocks = layout.max_blocks};
+  kernels::store_keys_values(k, v, keys, shape, pages);
+}
+
+}  // namespace
+
 Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape,
-              int64_t n_pages, kernels::KeyValuePages* cache) {
+              int64_t n_pages, kernels::KeyValuePages* cache, std::span<const int32_t> key_rows) {
   struct Backward final : Node {
     Var q, k, v;
     Tensor lse;
     kernels::AttentionLayout layout;
     kernels::AttentionShape shape;
+    std::span<const int32_t> key_rows;
     Var o;
     Backward(Var q_in, Var k_in, Var v_in, Tensor l, const kernels::AttentionLayout& a,
-             const kernels::AttentionShape& s, Var out)
-        : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), o(out) {}
+             const kernels::AttentionShape& s, std::span<const int32_t> rows, Var out)
+        : q(q_in), k(k_in), v(v_in), lse(std::move(l)), layout(a), shape(s), key_rows(rows), o(out) {}
     void backward(Tape& tape) override {
       const Tensor d_o = tape.take_grad(o);
       if (!d_o.defined()) return;
-      Tensor d_q = like(q.value()), d_k = like(k.value()), d_v = like(v.value());
-      kernels::attention_backward(q.value(), k.value(), v.value(), o.value(), lse, d_o, layout, shape, d_q, d_k, d_v);
+      const Tensor keys = keys_of(k.value(), key_rows), values = keys_of(v.value(), key_rows);
+      Tensor d_q = wide_like(q.value()), d_keys = wide_like(keys), d_values = wide_like(values);
+      kernels::attention_backward(q.value(), keys, values, o.value(), lse, d_o, layout, shape, d_q, d_keys, d_values);
       tape.accumulate(q, std::move(d_q));
-      tape.accumulate(k, std::move(d_k));
-      tape.accumulate(v, std::move(d_v));
+      accumulate(tape, k, std::move(d_keys));
+      accumulate(tape, v, std::move(d_values));
+    }
+    void accumulate(Tape& tape, Var x, Tensor d_keys) const {
+      if (key_rows.empty()) return tape.accumulate(x, std::move(d_keys));
+      Tensor d_x = Tensor::zeros(x.value().shape(), d_keys.dtype());
+      kernels::embedding_backward(key_rows, d_keys, d_x);  // scatter
+      tape.accumulate(x, std::move(d_x));
     }
   };
   Tape& tape = *q.tape;
-  GRADUS_CHECK(cache == nullptr || !tape.recording());
+  GRADUS_CHECK(cache == nullptr || (!tape.recording() && key_rows.empty()));
   Tensor o = like(q.value());
-  Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, o.dtype());
+  Tensor lse = Tensor::empty({q.value().dim(0), shape.heads}, kernels::computed_in(o.dtype()));
   kernels::KeyValuePages own;
   if (cache == nullptr) own = kernels::make_key_value_pages(n_pages, shape, o.dtype());
   kernels::KeyValuePages& pages = cache != nullptr ? *cache : own;
-  kernels::store_keys_values(k.value(), v.value(), layout, shape, pages);
+  store_keys(keys_of(k.value(), key_rows), keys_of(v.value(), key_rows), layout, shape, pages);
   kernels::attention_forward(q.value(), pages, layout, shape, o, lse);
   const Var out = tape.emit(std::move(o), true);
-  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, out);
+  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, key_rows, out);
   return out;
 }
 
@@ -195,15 +243,8 @@ Var add(Var a, Var b) {
 
 namespace {
 
-// x[rows[begin..end)] as a dense matrix.
-Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) {
-  Tensor out = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
-  kernels::embedding(rows, x, out);
-  return out;
-}
-
 Tensor head_logits(const Tensor& x, const Parameter& weight) {
-  Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, x.dtype());
+  Tensor logits = Tensor::empty({x.dim(0), weight.value.dim(0)}, kernels::computed_in(x.dtype()));
   kernels::gemm(x, weight.value, logits, {.transpose_b = true});
   return logits;
 }
@@ -231,15 +272,17 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = Tensor::zeros(x.value().shape(), x.value().dtype());
+      const DType dtype = x.value().dtype(), wide = kernels::computed_in(dtype);
+      Tensor d_x = Tensor::zeros(x.value().shape(), wide);
       for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
         const Tensor h = gather_rows(x.value(), rows.subspan(begin, end - begin));
-        Tensor d_logits = head_logits(h, weight);
-        kernels::log_prob_backward(d_logits, ids.subspan(begin, end - begin), temperature,
+        Tensor d_wide_logits = head_logits(h, weight);
+        kernels::log_prob_backward(d_wide_logits, ids.subspan(begin, end - begin), temperature,
                                    lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
                                    d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+        const Tensor d_logits = kernels::converted(d_wide_logits, dtype);
         kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
-        Tensor d_h = like(h);
+        Tensor d_h = wide_like(h);
         kernels::gemm(d_logits, weight.value, d_h);
         kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
       });
@@ -249,8 +292,8 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
   require(rows.size() == ids.size(), "token_log_probs: {} rows but {} ids", rows.size(), ids.size());
   Tape& tape = *x.tape;
   const auto n = static_cast<int64_t>(rows.size());
-  Tensor log_p = Tensor::empty({n}, x.value().dtype());
-  Tensor lse = Tensor::empty({n}, x.value().dtype());
+  const DType wide = kernels::computed_in(x.value().dtype());
+  Tensor log_p = Tensor::empty({n}, wide), lse = Tensor::empty({n}, wide);
   for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
     const Tensor logits = head_logits(gather_rows(x.value(), rows.subspan(begin, end - begin)), weight);
     Tensor log_p_part = log_p.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));

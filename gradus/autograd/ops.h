@@ -1,6 +1,7 @@
 // The differentiable operators: a small closed set, each a forward and a backward kernel (gradus/kernels has the
-// equations). All take and give row-major [rows, columns] values of one dtype (f32 or f64). Spans and layouts handed in
-// must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
+// equations). All take and give row-major [rows, columns] values of the matrices' dtype (f64, f32, bf16, f16); sums,
+// gains, biases, log-probabilities and losses are f32 beside the 16-bit ones (docs/numerics.md has the table). Spans
+// and layouts handed in must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,10 @@ Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels
 //   call:
 //                     layout.block_table must number n_pages pages.
 //   cache != nullptr: rows are appended to the cache's pages first; inference only.
+//   key_rows, for whole sequences that share a prefix: the keys that layout.key_offsets cuts into sequences are these
+//                     rows of k and v; what flows back into a row is added over the sequences that see it, ascending.
 Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const kernels::AttentionShape& shape,
-              int64_t n_pages, kernels::KeyValuePages* cache);
+              int64_t n_pages, kernels::KeyValuePages* cache, std::span<const int32_t> key_rows = {});
 
 // silu(gate) * up.
 Var swiglu(Var gate, Var up);

@@ -24,6 +24,17 @@ void Tape::accumulate(Var x, Tensor d_x) {
   }
 }
 
+Tensor Tape::take_grad(Var x) {
+  Tensor d_x = take_wide_grad(x);
+  return d_x.defined() ? kernels::converted(d_x, value(x).dtype()) : d_x;
+}
+
+int64_t Tape::value_bytes() const {
+  size_t total = 0;
+  for (const Slot& s : slots_) total += s.value.bytes();
+  return static_cast<int64_t>(total);
+}
+
 void Tape::backward(Var loss, double seed) {
   GRADUS_CHECK(recording() && loss.tape == this);
   require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element",

@@ -1,6 +1,6 @@
 // Reverse-mode differentiation: a tape of fused operators (gradus/autograd/ops.h), run backwards once. Values and
-// gradients are f32, or f64 on the scalar references. A tape is reused: after the first step neither its nodes nor its
-// tensors allocate.
+// gradients are f32, bf16 or f16, or f64 on the scalar references. A tape is reused: after the first step neither its
+// nodes nor its tensors allocate.
 #pragma once
 
 #include <cstddef>
@@ -13,19 +13,27 @@
 #include <vector>
 
 #include "gradus/core/tensor.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/gemm.h"
 
 namespace gradus::autograd {
 
-// A weight that training changes. `grad` has the shape of `value` and is accumulated into by Tape::backward.
+// A weight that training changes. `grad` has the shape of `value` and is accumulated into by Tape::backward; it may be
+// wider than `value`, as sums are.
 struct Parameter {
   std::string name;
-  Tensor value;
+  Tensor value;  // what forward and backward read
   Tensor grad;
-  kernels::PackedMatrix packed;  // of value^T, for inference; empty unless Transformer::pack made it
+  kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
+  Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
 
-  // Call after writing `value`.
-  void changed() { packed = {}; }
+  // What a checkpoint keeps and an initialiser writes; call `changed` after writing.
+  Tensor& weights() { return master.defined() ? master : value; }
+  const Tensor& weights() const { return master.defined() ? master : value; }
+  void changed() {
+    packed = {};
+    if (master.defined()) kernels::convert(master, value);
+  }
 };
 
 class Tape;
@@ -66,8 +74,8 @@ class Tape {
 
   // dL/dx as accumulated so far; undefined if nothing has flowed in.
   const Tensor& grad(Var x) const { return slot(x).grad; }
-  // Adds d_x to dL/dx. The first is taken over and may be shared between values: whoever writes into one checks
-  // is_unique.
+  // Adds d_x, of the dtype of x or wider, to dL/dx. The first is taken over and may be shared between values: whoever
+  // writes into one checks is_unique.
   void accumulate(Var x, Tensor d_x);
 
   // Records a node; its backward will run after those of all later nodes. Only while recording.
@@ -76,13 +84,18 @@ class Tape {
     nodes_.push_back(new (allocate(sizeof(N), alignof(N))) N(std::forward<Args>(args)...));
   }
 
+  // Bytes of all values.
+  int64_t value_bytes() const;
+
   // Runs all nodes backwards from dL/dloss = `seed`; `loss` has one element. Gradients of parameters are added to
   // Parameter::grad. The order of additions is the reverse order of recording: fixed. Intermediate gradients are freed
   // as they are used up.
   void backward(Var loss, double seed = 1.0);
 
   // Gradient of a node's output, moved out of the tape: each output is read once, by the node that made it.
-  Tensor take_grad(Var x) { return std::exchange(slot(x).grad, Tensor{}); }
+  Tensor take_grad(Var x);
+  // The same as it was accumulated, perhaps wider than the value.
+  Tensor take_wide_grad(Var x) { return std::exchange(slot(x).grad, Tensor{}); }
 
   // Forgets all values and nodes, keeps the memory.
   void reset();

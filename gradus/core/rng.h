@@ -20,7 +20,8 @@ enum class Purpose : uint16_t {
   held_out = 5,
   environment = 6,
   noise = 7,
-  test = 8
+  test = 8,
+  round = 9
 };
 
 class Rng {

@@ -6,7 +6,7 @@
 namespace gradus::kernels {
 
 // y = (gate * s) * up,   s = sigmoid(gate) = 1 / (1 + exp(-gate)) with ref::exp.
-//   gate, up  any shape  f32 | f64
+//   gate, up  any shape  f64 | f32 | bf16 | f16; 16-bit numbers are widened, and rounded once where they are stored
 //   y         shape and dtype of gate; may be gate or up itself
 // Throws invalid_argument on a shape or dtype mismatch, unsupported on other dtypes.
 void swiglu(const Tensor& gate, const Tensor& up, Tensor& y);

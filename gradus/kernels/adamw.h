@@ -2,6 +2,8 @@
 // Regularization", Algorithm 2. Schedules, clipping and the step count live in gradus/optim.
 #pragma once
 
+#include <cstdint>
+
 #include "gradus/core/tensor.h"
 
 namespace gradus::kernels {
@@ -17,6 +19,16 @@ struct AdamWStep {
   double grad_scale = 1;        // the gradient is multiplied by this first: unscaling and clipping
 };
 
+// Which random numbers round a bf16 parameter at a step: the stream (seed, round, index) of Rng gives 16 bits u for
+// each of its elements, ascending, and step t takes u + t 40503 modulo 2^16. That is uniform at every step, and over
+// the steps it fills the interval evenly (40503 is 2^16 by the golden ratio: Weyl's sequence): what one step leaves
+// out, the next ones make up for, and weights walk about less than with a fresh draw at every step.
+struct RoundingKey {
+  uint64_t seed = 0;
+  uint64_t index = 0;  // of the parameter; below 2^48
+  uint32_t step = 0;
+};
+
 // In this order, `*+` being one multiply-add of the active instruction set (isa.h):
 //   g     = grad * grad_scale
 //   m     = beta1 *+ m, onto (1 - beta1) * g                             (line 7)
@@ -26,8 +38,16 @@ struct AdamWStep {
 //   param = -(learning_rate / bias_correction1) *+ r, onto param         (line 12)
 // Expressions of the step's fields are computed in double, then rounded to the dtype of param.
 //   param, grad, m, v  same shape, f32 | f64, no overlap; param, m, v are updated
+// Or bf16 beside moments in f32: param and grad are widened, and the new parameter is rounded to one of its two
+// neighbours, up with the probability of its distance from the lower one (stochastic rounding), so that changes too
+// small for bf16 are made on the average. Source: Zamirai et al. 2021, "Revisiting BFloat16 Training" (arXiv
+// 2010.06192), section 4.
 // Differs: the decay is learning_rate * weight_decay, as PyTorch has it, not eta_t * weight_decay.
 // Throws invalid_argument on a shape or dtype mismatch or a bias correction that is not positive.
-void adamw_update(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamWStep& step);
+void adamw_update(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamWStep& step,
+                  const RoundingKey& rounding = {});
+
+// The neighbour of x in bf16 that 16 random bits choose; infinities and NaN stay.
+BFloat16 round_stochastically(float x, uint32_t random_bits);
 
 }  // namespace gradus::kernels

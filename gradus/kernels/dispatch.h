@@ -45,17 +45,23 @@ R* choose(R* reference, [[maybe_unused]] V* vector) {
   return reference;
 }
 
+// t has the given shape and dtype, and the device of x.
+inline void require_tensor(std::string_view op, std::string_view t_name, const Tensor& t, const Shape& shape,
+                           const Tensor& x, DType dtype) {
+  if (t.defined() && t.shape() == shape && t.dtype() == dtype && t.device() == x.device()) [[likely]]
+    return;
+  require(t.defined(), "{}: {} is undefined; it must be {} {}", op, t_name, to_string(shape), name(dtype));
+  require(t.shape() == shape, "{}: {} is {} but must be {} beside {}", op, t_name, to_string(t.shape()),
+          to_string(shape), to_string(x.shape()));
+  require(t.dtype() == dtype, "{}: {} is {} but must be {}", op, t_name, name(t.dtype()), name(dtype));
+  fail(ErrorCode::invalid_argument, "{}: {} is on {} but must be on {}", op, t_name, name(t.device()),
+       name(x.device()));
+}
+
 // t has the dtype and device of x, and the given shape.
 inline void require_tensor(std::string_view op, std::string_view t_name, const Tensor& t, const Shape& shape,
                            const Tensor& x) {
-  if (t.defined() && t.shape() == shape && t.dtype() == x.dtype() && t.device() == x.device()) [[likely]]
-    return;
-  require(t.defined(), "{}: {} is undefined; it must be {} {}", op, t_name, to_string(shape), name(x.dtype()));
-  require(t.shape() == shape, "{}: {} is {} but must be {} beside {}", op, t_name, to_string(t.shape()),
-          to_string(shape), to_string(x.shape()));
-  require(t.dtype() == x.dtype(), "{}: {} is {} but must be {}", op, t_name, name(t.dtype()), name(x.dtype()));
-  fail(ErrorCode::invalid_argument, "{}: {} is on {} but must be on {}", op, t_name, name(t.device()),
-       name(x.device()));
+  require_tensor(op, t_name, t, shape, x, x.dtype());
 }
 
 inline void require_matrix(std::string_view op, std::string_view t_name, const Tensor& t) {

@@ -1,9 +1,10 @@
 #include "gradus/kernels/elementwise.h"
 
 #include <atomic>
+#include <cmath>
 
+#include "gradus/kernels/as_floats.h"
 #include "gradus/kernels/cpu/elementwise.h"
-#include "gradus/kernels/dispatch.h"
 #include "gradus/kernels/ref/elementwise.h"
 
 namespace gradus::kernels {
@@ -11,27 +12,29 @@ namespace gradus::kernels {
 namespace {
 
 void add_into(std::string_view op, const Tensor& a, const Tensor& b, Tensor& y) {
-  for_float_type(op, a, [&]<class T>() {
+  for_computed_type(op, a, [&]<class T>() {
     const auto kernel = choose(ref::add<T>, cpu::add);
-    const T *a_p = a.data<T>(), *b_p = b.data<T>();
-    T* y_p = y.data<T>();
-    for_elements(a.numel(),
-                 [&](int64_t begin, int64_t end) { kernel(a_p + begin, b_p + begin, end - begin, y_p + begin); });
+    const Reader<T> a_r(a, 0), b_r(b, 1);
+    const Writer<T> y_w(y, 2);
+    for_blocks(a, [&](int64_t begin, int64_t n) {
+      kernel(a_r(begin, n), b_r(begin, n), n, y_w(begin, n));
+      y_w.store(begin, n);
+    });
   });
 }
 
 double chunked_dot(std::string_view op, const Tensor& x, const Tensor& w) {
   double sum = 0;
-  for_float_type(op, x, [&]<class T>() {
+  for_computed_type(op, x, [&]<class T>() {
     const auto kernel = choose(ref::dot<T>, cpu::dot);
-    const T *x_p = x.data<T>(), *w_p = w.data<T>();
+    const Reader<T> x_r(x, 0), w_r(w, 1);
     const int64_t n = x.numel(), n_chunks = (n + kSumChunk - 1) / kSumChunk;
     Tensor partials = Tensor::empty({n_chunks}, DType::f64);
     double* p = partials.data<double>();
     for_rows(n_chunks, kSumChunk, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
-        const int64_t first = c * kSumChunk;
-        p[c] = kernel(x_p + first, w_p + first, std::min(kSumChunk, n - first));
+        const int64_t first = c * kSumChunk, count = std::min(kSumChunk, n - first);
+        p[c] = kernel(x_r(first, count), w_r(first, count), count);
       }
     });
     for (int64_t c = 0; c < n_chunks; ++c) sum += p[c];
@@ -39,14 +42,19 @@ double chunked_dot(std::string_view op, const Tensor& x, const Tensor& w) {
   return sum;
 }
 
+template <class T>
+void fill_with(Tensor& x, T value) {
+  T* x_p = x.data<T>();
+  for_elements(x.numel(), [&](int64_t begin, int64_t end) { std::fill(x_p + begin, x_p + end, value); });
+}
+
 }  // namespace
 
 void fill(Tensor& x, double value) {
-  for_float_type("fill", x, [&]<class T>() {
-    T* x_p = x.data<T>();
-    for_elements(x.numel(),
-                 [&](int64_t begin, int64_t end) { std::fill(x_p + begin, x_p + end, static_cast<T>(value)); });
-  });
+  require_cpu("fill", x);
+  if (x.dtype() == DType::bf16) return fill_with(x, to_bf16(static_cast<float>(value)));
+  if (x.dtype() == DType::f16) return fill_with(x, to_f16(static_cast<float>(value)));
+  for_float_type("fill", x, [&]<class T>() { fill_with(x, static_cast<T>(value)); });
 }
 
 void add(const Tensor& a, const Tensor& b, Tensor& y) {
@@ -83,25 +91,30 @@ void axpy(double alpha, const Tensor& x, Tensor& y) {
 void add_bias(Tensor& y, const Tensor& bias) {
   require_matrix("add_bias", "y", y);
   const int64_t cols = y.dim(1);
-  require_tensor("add_bias", "bias", bias, {cols}, y);
-  for_float_type("add_bias", y, [&]<class T>() {
-    const auto kernel = choose(ref::add_bias<T>, cpu::add_bias);
+  require_tensor("add_bias", "bias", bias, {cols}, y, computed_in(y.dtype()));
+  for_computed_type("add_bias", y, [&]<class T>() {
+    const auto kernel = choose(ref::add<T>, cpu::add);
     const T* bias_p = bias.data<T>();
-    T* y_p = y.data<T>();
-    for_rows(y.dim(0), cols,
-             [&](int64_t begin, int64_t end) { kernel(bias_p, end - begin, cols, y_p + begin * cols); });
+    const Reader<T> y_r(y, 0);
+    const Writer<T> y_w(y, 1);
+    for_rows(y.dim(0), cols, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        kernel(y_r(r * cols, cols), bias_p, cols, y_w(r * cols, cols));
+        y_w.store(r * cols, cols);
+      }
+    });
   });
 }
 
 void bias_backward(const Tensor& d_y, Tensor& d_bias) {
   require_matrix("bias_backward", "d_y", d_y);
   const int64_t cols = d_y.dim(1);
-  require_tensor("bias_backward", "d_bias", d_bias, {cols}, d_y);
-  for_float_type("bias_backward", d_y, [&]<class T>() {
+  require_tensor("bias_backward", "d_bias", d_bias, {cols}, d_y, computed_in(d_y.dtype()));
+  for_computed_type("bias_backward", d_y, [&]<class T>() {
     const auto kernel = choose(ref::sum_rows<T>, cpu::sum_rows);
-    const T* d_y_p = d_y.data<T>();
+    const Reader<T> d_y_r(d_y, 0);
     add_row_chunks(d_y.dim(0), cols, kBiasRowChunk, d_bias.data<T>(), [&](int64_t begin, int64_t end, T* partial) {
-      kernel(d_y_p + begin * cols, end - begin, cols, partial);
+      kernel(d_y_r(begin * cols, (end - begin) * cols), end - begin, cols, partial);
     });
   });
 }
@@ -117,14 +130,27 @@ double dot(const Tensor& x, const Tensor& w) {
 
 bool all_finite(const Tensor& x) {
   std::atomic<bool> finite{true};
-  for_float_type("all_finite", x, [&]<class T>() {
+  for_computed_type("all_finite", x, [&]<class T>() {
     const auto kernel = choose(ref::all_finite<T>, cpu::all_finite);
-    const T* x_p = x.data<T>();
-    for_elements(x.numel(), [&](int64_t begin, int64_t end) {
-      if (!kernel(x_p + begin, end - begin)) finite.store(false, std::memory_order_relaxed);
+    const Reader<T> x_r(x, 0);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      if (!kernel(x_r(begin, n), n)) finite.store(false, std::memory_order_relaxed);
     });
   });
   return finite.load(std::memory_order_relaxed);
+}
+
+int64_t count_below(const Tensor& x, double limit) {
+  std::atomic<int64_t> total{0};
+  for_computed_type("count_below", x, [&]<class T>() {
+    const Reader<T> x_r(x, 0);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      const T* x_p = x_r(begin, n);
+      const auto is_below = [limit](T value) { return std::abs(value) < static_cast<T>(limit); };
+      total.fetch_add(std::count_if(x_p, x_p + n, is_below), std::memory_order_relaxed);
+    });
+  });
+  return total.load(std::memory_order_relaxed);
 }
 
 }  // namespace gradus::kernels

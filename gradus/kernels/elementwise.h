@@ -1,6 +1,8 @@
-// Elementwise arithmetic, biases, and sums over whole tensors. dtype f32 | f64 everywhere; scalars are rounded to it.
-// All throw invalid_argument on a shape or dtype mismatch, unsupported on other dtypes. Results do not depend on the
-// thread count. `mul-add` is one multiply-add of the active instruction set (isa.h).
+// Elementwise arithmetic, biases, and sums over whole tensors. dtype f64 | f32 everywhere, and bf16 | f16 but for
+// scale_in_place and axpy: these are widened, computed on in f32, and rounded once where they are stored. Biases are
+// f32 beside them. Scalars are rounded to the dtype. All throw invalid_argument on a shape or dtype mismatch,
+// unsupported on other dtypes. Results do not depend on the thread count. `mul-add` is one multiply-add of the active
+// instruction set (isa.h).
 #pragma once
 
 #include <cstdint>
@@ -34,5 +36,8 @@ double dot(const Tensor& x, const Tensor& w);
 
 // No element is infinite or NaN.
 bool all_finite(const Tensor& x);
+
+// How many elements lie between -limit and limit, both left out.
+int64_t count_below(const Tensor& x, double limit);
 
 }  // namespace gradus::kernels

@@ -1,7 +1,10 @@
 #include "gradus/kernels/gemm.h"
 
+#include <algorithm>
 #include <atomic>
+#include <type_traits>
 
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/cpu/gemm.h"
 #include "gradus/kernels/cpu/onednn_gemm.h"
 #include "gradus/kernels/isa.h"
@@ -13,12 +16,17 @@ namespace {
 
 std::atomic<GemmBackend> chosen_backend{GemmBackend::automatic};
 
-void check_operand(const Tensor& t, const char* what, DType dtype) {
+DType widest(DType dtype) {
+  return dtype == DType::f64 ? DType::f64 : DType::f32;
+}
+
+// `a_dtype` is that of A, which decides: C has it or is wider.
+void check_operand(const Tensor& t, const char* what, DType a_dtype) {
   require(t.rank() == 2, "gemm: {} is {}, but must be a matrix", what, to_string(t.shape()));
-  require(t.dtype() == dtype, "gemm: {} is {} but C is {}", what, name(t.dtype()), name(dtype));
-  if (dtype != DType::f32 && dtype != DType::f64) {
-    fail(ErrorCode::unsupported, "gemm: no kernel for {}; convert to f32 or f64", name(dtype));
-  }
+  if (!is_floating(a_dtype)) fail(ErrorCode::unsupported, "gemm: no kernel for {}; convert to f32", name(a_dtype));
+  const bool is_result = *what == 'C';
+  require(t.dtype() == a_dtype || (is_result && t.dtype() == widest(a_dtype)), "gemm: {} is {} but A is {}", what,
+          name(t.dtype()), name(a_dtype));
   if (t.device() != Device{})
     fail(ErrorCode::unsupported, "gemm: {} is on {}; only the CPU multiplies today", what, name(t.device()));
 }
@@ -27,27 +35,80 @@ template <class T>
 void gemm_ref(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, int64_t k) {
   const T* pa = a.data<T>();
   const T* pb = b.data<T>();
-  const int64_t lda = a.dim(1), ldb = b.dim(1);
-  ref::gemm(
-      c.dim(0), c.dim(1), k, gemm_k_block(k, o.transpose_a),
-      [&](int64_t i, int64_t kk) { return o.transpose_a ? pa[kk * lda + i] : pa[i * lda + kk]; },
-      [&](int64_t kk, int64_t j) { return o.transpose_b ? pb[j * ldb + kk] : pb[kk * ldb + j]; }, c.data<T>(),
-      o.accumulate);
+  const int64_t lda = a.dim(1), ldb = b.dim(1), k_block = gemm_k_block(k, o.transpose_a);
+  const auto at_a = [&](int64_t i, int64_t kk) { return o.transpose_a ? pa[kk * lda + i] : pa[i * lda + kk]; };
+  const auto at_b = [&](int64_t kk, int64_t j) { return o.transpose_b ? pb[j * ldb + kk] : pb[kk * ldb + j]; };
+  if constexpr (sizeof(T) > 2) {
+    ref::gemm(c.dim(0), c.dim(1), k, k_block, at_a, at_b, c.data<T>(), o.accumulate);
+  } else {
+    Tensor sum = c.dtype() == DType::f32 ? c : o.accumulate ? converted(c, DType::f32) : Tensor::empty(c.shape());
+    const auto wide_a = [&](int64_t i, int64_t kk) { return to_float(at_a(i, kk)); };
+    const auto wide_b = [&](int64_t kk, int64_t j) { return to_float(at_b(kk, j)); };
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      ref::gemm_bf16(c.dim(0), c.dim(1), k, k_block, wide_a, wide_b, sum.data<float>(), o.accumulate);
+    } else {
+      ref::gemm(c.dim(0), c.dim(1), k, k_block, wide_a, wide_b, sum.data<float>(), o.accumulate);
+    }
+    if (c.dtype() != DType::f32) convert(sum, c);
+  }
 }
 
-void gemm_highway(const Tensor& a, const float* panels, Tensor& c, const GemmOptions& o, int64_t k) {
-  const int64_t lda = a.dim(1);
-  cpu::gemm_packed({.m = c.dim(0),
+void gemm_ref(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, int64_t k) {
+  if (a.dtype() == DType::f64) return gemm_ref<double>(a, b, c, o, k);
+  if (a.dtype() == DType::f32) return gemm_ref<float>(a, b, c, o, k);
+  if (a.dtype() == DType::bf16) return gemm_ref<BFloat16>(a, b, c, o, k);
+  gemm_ref<Float16>(a, b, c, o, k);
+}
+
+cpu::GemmRight right_operand(const Tensor& b, bool transpose_b) {
+  return {.lane = b.dtype() == DType::bf16 ? cpu::GemmLane::bf16_pair : cpu::GemmLane::f32,
+          .b = b.raw(),
+          .ldb = b.dim(1),
+          .transpose = transpose_b,
+          .k = b.dim(transpose_b ? 1 : 0),
+          .n = b.dim(transpose_b ? 0 : 1)};
+}
+
+Tensor pack(const Tensor& b, bool transpose_b) {
+  const cpu::GemmRight right = right_operand(b, transpose_b);
+  Tensor panels = Tensor::empty({cpu::gemm_packed_size(right.k_lanes(), right.n)});
+  cpu::gemm_pack(right, panels.data<float>());
+  return panels;
+}
+
+// A bf16 matrix with a column of zeros behind its odd number of columns, so that its rows are whole pairs.
+Tensor with_even_columns(const Tensor& a) {
+  const int64_t rows = a.dim(0), cols = a.dim(1);
+  Tensor out = Tensor::zeros({rows, cols + 1}, DType::bf16);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::copy_n(a.data<BFloat16>() + r * cols, cols, out.data<BFloat16>() + r * (cols + 1));
+  }
+  return out;
+}
+
+// A and the panels are f32 or bf16.
+void gemm_highway(const Tensor& a, const Tensor& panels, Tensor& c, const GemmOptions& o, int64_t k) {
+  if (a.dtype() == DType::bf16 && !o.transpose_a && a.dim(1) % 2 != 0) {
+    return gemm_highway(with_even_columns(a), panels, c, o, k);
+  }
+  cpu::gemm_packed({.lane = a.dtype() == DType::bf16 ? cpu::GemmLane::bf16_pair : cpu::GemmLane::f32,
+                    .m = c.dim(0),
                     .n = c.dim(1),
                     .k = k,
                     .k_block = gemm_k_block(k, o.transpose_a),
-                    .a = a.data<float>(),
-                    .a_row_stride = o.transpose_a ? 1 : lda,
-                    .a_k_stride = o.transpose_a ? lda : 1,
-                    .panels = panels,
-                    .c = c.data<float>(),
+                    .a = a.raw(),
+                    .lda = a.dim(1),
+                    .transpose_a = o.transpose_a,
+                    .panels = panels.data<float>(),
+                    .c = c.raw(),
+                    .c_dtype = c.dtype(),
                     .ldc = c.dim(1),
                     .accumulate = o.accumulate});
+}
+
+// f16 is widened, exactly, and multiplied as f32.
+Tensor multiplied_as(const Tensor& x) {
+  return x.dtype() == DType::f16 ? converted(x, DType::f32) : x;
 }
 
 bool onednn_is_worth_it(int64_t m, int64_t n, int64_t k) {
@@ -61,54 +122,52 @@ int64_t gemm_k_block(int64_t k, bool transpose_a) {
 }
 
 void gemm(const Tensor& a, const Tensor& b, Tensor& c, GemmOptions o) {
-  check_operand(c, "C", c.dtype());
-  check_operand(a, "A", c.dtype());
-  check_operand(b, "B", c.dtype());
+  check_operand(a, "A", a.dtype());
+  check_operand(b, "B", a.dtype());
+  check_operand(c, "C", a.dtype());
   const int64_t m = a.dim(o.transpose_a ? 1 : 0), k = a.dim(o.transpose_a ? 0 : 1);
   const int64_t bk = b.dim(o.transpose_b ? 1 : 0), n = b.dim(o.transpose_b ? 0 : 1);
   require(bk == k && c.dim(0) == m && c.dim(1) == n, "gemm: A{} is {}, B{} is {}, but C is {}",
           o.transpose_a ? "^T" : "", to_string(a.shape()), o.transpose_b ? "^T" : "", to_string(b.shape()),
           to_string(c.shape()));
   if (m == 0 || n == 0) return;
-  if (c.dtype() == DType::f64) return gemm_ref<double>(a, b, c, o, k);
-  if (active_isa() == Isa::ref) return gemm_ref<float>(a, b, c, o, k);
+  if (a.dtype() == DType::f64 || active_isa() == Isa::ref) return gemm_ref(a, b, c, o, k);
 
   const GemmBackend backend = gemm_backend();
-  const bool plain = !o.transpose_a && !o.accumulate && k > 0;
+  const bool plain = a.dtype() == DType::f32 && !o.transpose_a && !o.accumulate && k > 0;
   int64_t done = 0;
   if (plain && (backend == GemmBackend::onednn || (backend == GemmBackend::automatic && onednn_is_worth_it(m, n, k)))) {
     done = cpu::onednn_gemm(m, n, k, a.data<float>(), b.data<float>(), o.transpose_b, c.data<float>());
     if (done == m) return;
   }
-  Tensor panels = Tensor::empty({cpu::gemm_packed_size(k, n)});
-  cpu::gemm_pack(b.data<float>(), b.dim(1), o.transpose_b, k, n, panels.data<float>());
-  if (done == 0) return gemm_highway(a, panels.data<float>(), c, o, k);
+  const Tensor panels = pack(multiplied_as(b), o.transpose_b);
+  if (done == 0) return gemm_highway(multiplied_as(a), panels, c, o, k);
   Tensor rest = c.rows(done, m);
-  gemm_highway(a.rows(done, m), panels.data<float>(), rest, o, k);
+  gemm_highway(a.rows(done, m), panels, rest, o, k);
 }
 
 PackedMatrix pack_matrix(const Tensor& b, bool transpose_b) {
   check_operand(b, "B", b.dtype());
-  PackedMatrix packed{.k = b.dim(transpose_b ? 1 : 0), .n = b.dim(transpose_b ? 0 : 1), .transpose_b = transpose_b};
+  PackedMatrix packed{
+      .dtype = b.dtype(), .k = b.dim(transpose_b ? 1 : 0), .n = b.dim(transpose_b ? 0 : 1), .transpose_b = transpose_b};
   if (b.dtype() == DType::f64 || active_isa() == Isa::ref) {
     packed.panels = b.clone();
     return packed;
   }
   packed.panel_width = cpu::gemm_panel_width();
-  packed.panels = Tensor::empty({cpu::gemm_packed_size(packed.k, packed.n)});
-  cpu::gemm_pack(b.data<float>(), b.dim(1), transpose_b, packed.k, packed.n, packed.panels.data<float>());
+  packed.panels = pack(multiplied_as(b), transpose_b);
   return packed;
 }
 
 void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c) {
   if (b.panel_width == 0) return gemm(a, b.panels, c, {.transpose_b = b.transpose_b});
-  check_operand(c, "C", c.dtype());
-  check_operand(a, "A", c.dtype());
+  check_operand(a, "A", b.dtype);
+  check_operand(c, "C", a.dtype());
   require(a.dim(1) == b.k && c.dim(0) == a.dim(0) && c.dim(1) == b.n,
           "gemm: A is {}, packed B is [{}, {}], but C is {}", to_string(a.shape()), b.k, b.n, to_string(c.shape()));
   GRADUS_CHECK(b.panel_width == cpu::gemm_panel_width());  // packed for another instruction set
   if (c.numel() == 0) return;
-  gemm_highway(a, b.panels.data<float>(), c, {}, b.k);
+  gemm_highway(multiplied_as(a), b.panels, c, {}, b.k);
 }
 
 void set_gemm_backend(GemmBackend backend) {

@@ -7,6 +7,9 @@
 //   machine can).
 //   3. Block sums are added in order: t = block 0; t = t + block 1; ...
 //   4. With `accumulate`, c = c + t; else c = t. An empty K gives t = 0.
+// In f32 and f64, and in f16, whose numbers are widened to f32 first. In bf16 the products of a pair k = 2i, 2i + 1 go
+// onto acc one after the other, that of the odd k first, with subnormal numbers taken as 0: the instruction VDPBF16PS;
+// an odd K ends with a pair whose odd half is 0. Sums are f32 always; a 16-bit C is c as f32, rounded once.
 // `ref::gemm` states it in six lines; it is what oneDNN's AVX-512 kernels compute (checked at start-up, per shape).
 #pragma once
 
@@ -26,13 +29,15 @@ struct GemmOptions {
   bool accumulate = false;   // C += A B
 };
 
-// C [M, N] = op(A) [M, K] op(B) [K, N].  f32 or f64, all of one dtype, on the CPU; C must not overlap A or B.
+// C [M, N] = op(A) [M, K] op(B) [K, N].  f64 | f32 | bf16 | f16, A and B of one dtype, C of that or, beside a 16-bit
+// one, f32; on the CPU; C must not overlap A or B.
 // Rows in parallel on pool(). Throws invalid_argument on a shape or dtype mismatch.
 void gemm(const Tensor& a, const Tensor& b, Tensor& c, GemmOptions options = {});
 
 // B in the layout of our kernel: for weights that are read many times between two updates (decoding).
 struct PackedMatrix {
-  Tensor panels = {};  // [n_panels, K, panel width], zero-padded
+  Tensor panels = {};        // [n_panels, K, panel width] zero-padded; of bf16 [n_panels, K/2, panel width] pairs
+  DType dtype = DType::f32;  // of B
   int64_t k = 0, n = 0;
   int64_t panel_width = 0;  // the ISA's; 0 = f64 or ref: `panels` is B itself
   bool transpose_b = false;

@@ -14,11 +14,12 @@ namespace gradus::kernels {
 inline constexpr int64_t kNormRowChunk = 64;  // rows per partial sum of d_gain: a task of 8k elements at C = 128
 
 // inv_r = 1 / sqrt(sum_j x_rj^2 / C + eps),   y_rj = (x_rj * inv_r) * gain_j.
-//   x        [rows, C]  f32 | f64
-//   gain     [C]        dtype of x
-//   eps      > 0, rounded to x's dtype
+//   x        [rows, C]  f64 | f32 | bf16 | f16
+//   gain     [C]        f32 (f64 beside f64)
+//   eps      > 0, rounded to gain's dtype
 //   y        [rows, C]  dtype of x; may be x itself
-//   inv_rms  [rows]     dtype of x; for the backward
+//   inv_rms  [rows]     dtype of gain; for the backward
+// 16-bit numbers are widened, computed on in f32, and rounded once where they are stored.
 // A row depends on no other row. Throws invalid_argument on a shape or dtype mismatch, unsupported on other dtypes.
 void rms_norm(const Tensor& x, const Tensor& gain, double eps, Tensor& y, Tensor& inv_rms);
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "gradus/kernels/as_floats.h"
 #include "gradus/kernels/cpu/rope.h"
-#include "gradus/kernels/dispatch.h"
 
 namespace gradus::kernels {
 
@@ -15,22 +15,27 @@ void rotate(std::string_view op, Tensor& x, std::span<const int32_t> positions, 
   require_matrix(op, "table.cos", table.cos);
   require_tensor(op, "table.sin", table.sin, table.cos.shape(), table.cos);
   const int64_t rows = x.dim(0), half = table.cos.dim(1);
-  require_tensor(op, "x", x, {rows, heads * 2 * half}, table.cos);
+  require_tensor(op, "x", x, {rows, heads * 2 * half}, x);
+  require_tensor(op, "table.cos", table.cos, table.cos.shape(), x, computed_in(x.dtype()));
   require_rows(op, "positions", positions.size(), rows);
   require_indices(op, "position", positions, table.cos.dim(0));
-  for_float_type(op, x, [&]<class T>() {
+  for_computed_type(op, x, [&]<class T>() {
     const auto kernel = choose(ref::rope_row<T>, cpu::rope_row);
-    T* x_p = x.data<T>();
+    const Reader<T> x_r(x, 0);
+    const Writer<T> x_w(x, 0);  // in place: the row's scratch too
     const T *cos_p = table.cos.data<T>(), *sin_p = table.sin.data<T>();
-    for_rows(rows, x.dim(1), [&](int64_t begin, int64_t end) {
+    const int64_t cols = x.dim(1);
+    for_rows(rows, cols, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t offset = positions[static_cast<size_t>(r)] * half;
-        kernel({.x = x_p + r * heads * 2 * half,
+        x_r(r * cols, cols);
+        kernel({.x = x_w(r * cols, cols),
                 .cos = cos_p + offset,
                 .sin = sin_p + offset,
                 .sign = static_cast<T>(sign),
                 .heads = heads,
                 .half = half});
+        x_w.store(r * cols, cols);
       }
     });
   });

@@ -22,7 +22,8 @@ RopeTable make_rope_table(int64_t max_positions, int64_t head_size, double theta
 
 // In place, for each row and head, with a = x[i], b = x[i + D/2], c, s the table's row of the position:
 //   x[i] = a c - b s,   x[i + D/2] = b c + a s       (the product with c rounds first, then one multiply-add)
-//   x          [rows, heads * D]  dtype of the table; D is twice the table's columns
+//   x          [rows, heads * D]  dtype of the table, or bf16 | f16 beside f32 (rounded once where it is stored); D is
+//              twice the table's columns
 //   positions  [rows], each in [0, max_positions)
 // Throws invalid_argument on a mismatch or a position outside the table.
 void rope(Tensor& x, std::span<const int32_t> positions, int64_t heads, const RopeTable& table);

@@ -12,13 +12,15 @@ namespace {
 // What sample_tokens hands back for a row that holds no distribution; found after the parallel region.
 constexpr int32_t kBadRow = -1;
 
-int32_t draw(const float* z, int64_t n_vocab, float inv, float lse, float u) {
-  const auto kernel = choose(ref::sample<float>, cpu::sample);
+template <class T>
+int32_t draw(const T* z, int64_t n_vocab, T inv, T lse, float u) {
+  const auto kernel = choose(ref::sample<T>, cpu::sample);
   return kernel({.z = z, .n = n_vocab, .inv = inv, .lse = lse, .u = u});
 }
 
-int32_t argmax(const float* z, int64_t n_vocab) {
-  const float m = choose(ref::row_max<float>, cpu::row_max)(z, n_vocab);
+template <class T>
+int32_t argmax(const T* z, int64_t n_vocab) {
+  const T m = choose(ref::row_max<T>, cpu::row_max)(z, n_vocab);
   return static_cast<int32_t>(std::find(z, z + n_vocab, m) - z);
 }
 
@@ -28,9 +30,6 @@ void sample_tokens(const Tensor& logits, double temperature, std::span<const flo
                    std::span<float> log_prob) {
   constexpr std::string_view kOp = "sample_tokens";
   require_matrix(kOp, "logits", logits);
-  require_cpu(kOp, logits);
-  if (logits.dtype() != DType::f32)
-    fail(ErrorCode::unsupported, "{}: no kernel for {}; convert to f32", kOp, name(logits.dtype()));
   const int64_t rows = logits.dim(0), n_vocab = logits.dim(1);
   require(n_vocab >= 1 || rows == 0, "{}: the vocabulary is empty", kOp);
   const bool greedy = temperature == 0;
@@ -39,20 +38,22 @@ void sample_tokens(const Tensor& logits, double temperature, std::span<const flo
   require_rows(kOp, "ids", ids.size(), rows);
   require_rows(kOp, "log_prob", log_prob.size(), rows);
 
-  const float inv = inverse_temperature<float>(greedy ? 1 : temperature);
-  const float* z = logits.data<float>();
-  for_rows(rows, n_vocab, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float* row = z + r * n_vocab;
-      const auto i = static_cast<size_t>(r);
-      const float lse = row_log_sum_exp(row, n_vocab, inv);
-      if (!std::isfinite(lse)) {
-        ids[i] = kBadRow;
-        continue;
+  for_float_type(kOp, logits, [&]<class T>() {
+    const T inv = inverse_temperature<T>(greedy ? 1 : temperature);
+    const T* z = logits.data<T>();
+    for_rows(rows, n_vocab, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* row = z + r * n_vocab;
+        const auto i = static_cast<size_t>(r);
+        const T lse = row_log_sum_exp(row, n_vocab, inv);
+        if (!std::isfinite(lse)) {
+          ids[i] = kBadRow;
+          continue;
+        }
+        ids[i] = greedy ? argmax(row, n_vocab) : draw(row, n_vocab, inv, lse, uniforms[i]);
+        log_prob[i] = static_cast<float>(row_log_prob(row[ids[i]], inv, lse));
       }
-      ids[i] = greedy ? argmax(row, n_vocab) : draw(row, n_vocab, inv, lse, uniforms[i]);
-      log_prob[i] = row_log_prob(row[ids[i]], inv, lse);
-    }
+    });
   });
   if (const auto bad = std::find(ids.begin(), ids.end(), kBadRow); bad != ids.end()) {
     fail(ErrorCode::diverged, "{}: the logits of row {} hold NaN, +inf or only -inf; the weights have diverged", kOp,

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "gradus/core/file.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/lm/hf_config.h"
 
 namespace gradus::lm {
@@ -10,15 +11,16 @@ namespace gradus::lm {
 Model::Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer)
     : transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)) {}
 
-Model Model::create(nn::TransformerConfig config, Tokenizer tokenizer, uint64_t seed) {
+Model Model::create(nn::TransformerConfig config, Tokenizer tokenizer, uint64_t seed, nn::Precision precision) {
   config.n_vocab = tokenizer.n_vocab();
-  auto transformer = std::make_unique<nn::Transformer>(config);
+  auto transformer = std::make_unique<nn::Transformer>(config, precision);
   transformer->initialise(seed);
   return Model(std::move(transformer), std::move(tokenizer));
 }
 
 std::string Model::config_text() const {
-  return config_json(config(), tokenizer_.eos_id(), tokenizer_.pad_id(), transformer_->dtype());
+  return config_json(config(), tokenizer_.eos_id(), tokenizer_.pad_id(),
+                     transformer_->parameters().front()->weights().dtype());
 }
 
 std::string Model::tokenizer_text() const {
@@ -27,7 +29,7 @@ std::string Model::tokenizer_text() const {
 
 NamedTensors Model::weights() const {
   NamedTensors out;
-  for (const nn::Parameter* p : transformer_->parameters()) out.emplace_back(p->name, p->value);
+  for (const nn::Parameter* p : transformer_->parameters()) out.emplace_back(p->name, p->weights());
   return out;
 }
 
@@ -41,10 +43,9 @@ void Model::set_weights(const SafetensorsFile& file, std::string_view origin) {
       fail(ErrorCode::corrupt, "{}: tensor {} is {}, but config.json asks for {}", origin, p->name,
            to_string(t->shape()), to_string(p->value.shape()));
     }
-    if (t->dtype() != p->value.dtype()) {
-      fail(ErrorCode::unsupported, "{}: tensor {} is {}; only {} weights are read today", origin, p->name,
-           name(t->dtype()), name(p->value.dtype()));
-    }
+    if (!is_floating(t->dtype()))
+      fail(ErrorCode::corrupt, "{}: tensor {} is {}, but weights are numbers of floating point", origin, p->name,
+           name(t->dtype()));
   }
   for (const auto& [tensor_name, tensor] : file.tensors) {
     const bool tied_copy = tensor_name == "lm_head.weight" && config().tie_embeddings;
@@ -54,7 +55,7 @@ void Model::set_weights(const SafetensorsFile& file, std::string_view origin) {
     }
   }
   for (nn::Parameter* p : transformer_->parameters()) {
-    p->value.copy_from(*file.find(p->name));
+    kernels::convert(*file.find(p->name), p->weights());
     p->changed();
   }
 }
@@ -69,7 +70,7 @@ void save(const Model& model, const std::filesystem::path& folder) {
   write_safetensors(folder / "model.safetensors", model.weights(), {{"format", "pt"}});
 }
 
-Model load(const std::filesystem::path& folder) {
+Model load(const std::filesystem::path& folder, nn::Precision precision) {
   if (!std::filesystem::is_directory(folder)) {
     fail(ErrorCode::not_found,
          "model {}: no such folder; give one with config.json, model.safetensors and tokenizer.json", folder.string());
@@ -84,7 +85,7 @@ Model load(const std::filesystem::path& folder) {
     fail(ErrorCode::corrupt, "model {}: tokenizer.json has {} tokens but config.json a vocab_size of {}",
          folder.string(), tokenizer.n_vocab(), config.model.n_vocab);
   }
-  Model model(std::make_unique<nn::Transformer>(config.model), std::move(tokenizer));
+  Model model(std::make_unique<nn::Transformer>(config.model, precision), std::move(tokenizer));
   model.set_weights(read_safetensors(path("model.safetensors")), path("model.safetensors").string());
   return model;
 }

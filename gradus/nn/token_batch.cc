@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gradus/core/error.h"
+
 namespace gradus::nn {
 
 void TokenBatch::clear() {
@@ -9,6 +11,9 @@ void TokenBatch::clear() {
   positions.clear();
   angles.clear();
   row_offsets.assign(1, 0);
+  key_rows.clear();
+  key_offsets.clear();
+  prefixes_.clear();
   block_table.clear();
   max_blocks = 0;
   n_pages = 0;
@@ -22,7 +27,31 @@ void TokenBatch::append(std::span<const int32_t> tokens, int32_t first_position)
   row_offsets.push_back(static_cast<int32_t>(ids.size()));
 }
 
+void TokenBatch::append_continuation(std::span<const int32_t> tokens, int64_t prefix) {
+  GRADUS_CHECK(prefix >= 0 && prefix < n_sequences());
+  prefixes_.resize(static_cast<size_t>(n_sequences()), -1);
+  const auto p = static_cast<size_t>(prefix);
+  GRADUS_CHECK(prefixes_[p] == -1);
+  prefixes_.push_back(prefix);
+  append(tokens, row_offsets[p + 1] - row_offsets[p]);
+}
+
+void TokenBatch::number_keys() {
+  if (prefixes_.empty()) return;
+  prefixes_.resize(static_cast<size_t>(n_sequences()), -1);
+  key_offsets.assign(1, 0);
+  const auto add_rows = [&](size_t s) {
+    for (int32_t r = row_offsets[s]; r < row_offsets[s + 1]; ++r) key_rows.push_back(r);
+  };
+  for (size_t s = 0; s < prefixes_.size(); ++s) {
+    if (prefixes_[s] >= 0) add_rows(static_cast<size_t>(prefixes_[s]));
+    add_rows(s);
+    key_offsets.push_back(static_cast<int32_t>(key_rows.size()));
+  }
+}
+
 void TokenBatch::number_pages() {
+  number_keys();
   const auto blocks_of = [&](int64_t s) {
     const auto i = static_cast<size_t>(s);
     const int64_t n = row_offsets[i + 1] - row_offsets[i];

@@ -10,26 +10,39 @@
 namespace gradus::nn {
 
 // Rows are tokens; sequence s owns rows [row_offsets[s], row_offsets[s + 1]). Vectors keep their capacity over clear().
-struct TokenBatch {
+class TokenBatch {
+ public:
   std::vector<int32_t> ids;        // [rows]
   std::vector<int32_t> positions;  // [rows] position in the sequence: the key's slot and, unless `angles` says
                                    // otherwise, the rotary angle
   std::vector<int32_t> angles;     // [rows] or empty: positions for the rotary angles, in training that stretches them
   std::vector<int32_t> row_offsets = {0};
+  // In training, whose keys a sequence sees when they are not just its own rows: key i of sequence s is the row
+  // key_rows[key_offsets[s] + i]. So sequences share a prefix that is computed once. Both empty: its own rows.
+  std::vector<int32_t> key_rows;
+  std::vector<int32_t> key_offsets;
   std::vector<int32_t> block_table;  // [n_sequences, max_blocks]
   int64_t max_blocks = 0;
   int64_t n_pages = 0;  // pages that block_table numbers
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   int64_t n_sequences() const { return static_cast<int64_t>(row_offsets.size()) - 1; }
-  kernels::AttentionLayout layout() const { return {row_offsets, positions, block_table, max_blocks}; }
+  kernels::AttentionLayout layout() const { return {row_offsets, positions, block_table, max_blocks, key_offsets}; }
 
   void clear();
   // Appends tokens at positions first, first + 1, ...; block_table stays the caller's to fill.
   void append(std::span<const int32_t> tokens, int32_t first_position = 0);
+  // Appends a sequence that goes on from `prefix`, one of the batch that starts at position 0 and sees its own rows
+  // only.
+  void append_continuation(std::span<const int32_t> tokens, int64_t prefix);
   std::span<const int32_t> rotary_positions() const { return angles.empty() ? positions : angles; }
-  // For whole sequences: gives each its own consecutive pages.
+  // For whole sequences: gives each its own consecutive pages, and its keys where some are shared.
   void number_pages();
+
+ private:
+  void number_keys();
+
+  std::vector<int64_t> prefixes_;  // [n_sequences] the sequence that each goes on from, -1 for none; empty: none does
 };
 
 }  // namespace gradus::nn

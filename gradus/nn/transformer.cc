@@ -4,11 +4,13 @@
 #include <cmath>
 
 #include "gradus/core/rng.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
 
 namespace gradus::nn {
 
-Transformer::Transformer(const TransformerConfig& config, DType dtype) : config_(config.resolved()), dtype_(dtype) {
+Transformer::Transformer(const TransformerConfig& config, Precision precision)
+    : config_(config.resolved()), formats_(formats(precision)) {
   const TransformerConfig& c = config_;
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
   embedding_ = make_parameter("model.embed_tokens.weight", {c.n_vocab, c.width});
@@ -33,11 +35,15 @@ Transformer::Transformer(const TransformerConfig& config, DType dtype) : config_
   }
   final_norm_ = make_parameter("model.norm.weight", {c.width});
   if (!c.tie_embeddings) head_ = make_parameter("lm_head.weight", {c.n_vocab, c.width});
-  rope_ = kernels::make_rope_table(c.max_positions, c.head_size, c.rope_theta, dtype);
+  rope_ = kernels::make_rope_table(c.max_positions, c.head_size, c.rope_theta, formats_.vectors);
 }
 
 Parameter* Transformer::make_parameter(std::string name, Shape shape) {
-  storage_.push_back({std::move(name), Tensor::zeros(shape, dtype_), Tensor{}, {}});
+  const bool is_matrix = shape.rank() == 2;
+  storage_.push_back({.name = std::move(name),
+                      .value = Tensor::zeros(shape, is_matrix ? formats_.matrices : formats_.vectors),
+                      .grad = {}});
+  if (is_matrix && formats_.master) storage_.back().master = Tensor::zeros(shape, formats_.vectors);
   order_.push_back(&storage_.back());
   return order_.back();
 }
@@ -48,7 +54,6 @@ void Transformer::initialise(uint64_t seed) {
     Parameter& p = *order_[i];
     const bool is_bias = p.name.ends_with(".bias");
     const bool writes_residual = p.name.ends_with("o_proj.weight") || p.name.ends_with("down_proj.weight");
-    p.changed();
     if (p.value.rank() == 1) {
       kernels::fill(p.value, is_bias ? 0.0 : 1.0);
       continue;
@@ -57,21 +62,23 @@ void Transformer::initialise(uint64_t seed) {
     if (writes_residual) std_dev *= residual;
     if (&p == embedding_) std_dev *= 3.0;
     Rng rng(seed, Purpose::init, i);
-    for (int64_t j = 0; j < p.value.numel(); ++j) {
-      const double x = std_dev * rng.normal();
-      if (dtype_ == DType::f64) {
-        p.value.data<double>()[j] = x;
-      } else {
-        p.value.data<float>()[j] = static_cast<float>(x);
-      }
-    }
+    Tensor drawn = Tensor::empty(p.value.shape(), DType::f64);
+    for (double& x : drawn.span<double>()) x = std_dev * rng.normal();
+    kernels::convert(drawn, p.weights());
+    p.changed();
   }
 }
 
 void Transformer::allocate_gradients() {
   for (Parameter* p : order_) {
-    if (!p->grad.defined()) p->grad = Tensor::zeros(p->value.shape(), dtype_);
+    const bool is_matrix = p->value.rank() == 2;
+    if (!p->grad.defined())
+      p->grad = Tensor::zeros(p->value.shape(), is_matrix ? formats_.gradients : formats_.vectors);
   }
+}
+
+void Transformer::drop_master_weights() {
+  for (Parameter* p : order_) p->master = {};
 }
 
 void Transformer::pack() {
@@ -92,7 +99,7 @@ kernels::AttentionShape Transformer::attention_shape() const {
 KeyValueCache Transformer::make_cache(int64_t n_pages) const {
   KeyValueCache cache{.layers = {}, .n_pages = n_pages};
   for (int64_t i = 0; i < config_.layers; ++i)
-    cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(), dtype_));
+    cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(), formats_.matrices));
   return cache;
 }
 
@@ -101,7 +108,7 @@ Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::
   const Var q = rope(linear(h, *w.q, w.q_bias), batch.rotary_positions(), config_.heads, rope_);
   const Var k = rope(linear(h, *w.k, w.k_bias), batch.rotary_positions(), config_.kv_heads, rope_);
   const Var v = linear(h, *w.v, w.v_bias);
-  x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages), *w.o));
+  x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages, batch.key_rows), *w.o));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
   return add(x, linear(swiglu(linear(g, *w.gate), linear(g, *w.up)), *w.down));
 }
@@ -114,7 +121,7 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cach
 }
 
 Tensor Transformer::logits(const Tensor& hidden) {
-  Tensor out = Tensor::empty({hidden.dim(0), config_.n_vocab}, dtype_);
+  Tensor out = Tensor::empty({hidden.dim(0), config_.n_vocab}, formats_.vectors);
   Parameter& w = head();
   if (w.packed.panels.defined()) {
     kernels::gemm(hidden, w.packed, out);

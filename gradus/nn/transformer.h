@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/nn/precision.h"
 #include "gradus/nn/token_batch.h"
 #include "gradus/nn/transformer_config.h"
 
@@ -26,12 +27,12 @@ struct KeyValueCache {
 class Transformer {
  public:
   // Weights are zero until `initialise` or a loader fills them; they need no gradients until `allocate_gradients`.
-  explicit Transformer(const TransformerConfig& config, DType dtype = DType::f32);
+  explicit Transformer(const TransformerConfig& config, Precision precision = Precision::fp32);
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
   const TransformerConfig& config() const { return config_; }
-  DType dtype() const { return dtype_; }
+  const PrecisionFormats& precision() const { return formats_; }
 
   // Normal weights with std 1/sqrt(fan in); those that write into the residual stream are further divided by sqrt(2
   // layers) (Radford et al. 2019, section 2.3), and the embedding is 3/sqrt(width): with the usual 0.02 the first
@@ -44,6 +45,8 @@ class Transformer {
   Parameter& head() { return config_.tie_embeddings ? *embedding_ : *head_; }
 
   void allocate_gradients();
+  // Gives the memory of master copies back: for a model that is only read.
+  void drop_master_weights();
   // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
   void pack();
 
@@ -51,7 +54,7 @@ class Transformer {
   // position out of range.
   Var hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache = nullptr);
 
-  // x W_head^T -> [n, n_vocab] for the given rows of `hidden`; inference.
+  // x W_head^T -> [n, n_vocab] for the given rows of `hidden`, in the precision's `vectors`; inference.
   Tensor logits(const Tensor& hidden);
 
   KeyValueCache make_cache(int64_t n_pages) const;
@@ -66,7 +69,7 @@ class Transformer {
   Var block(Var x, const Layer& layer, const TokenBatch& batch, kernels::KeyValuePages* pages);
 
   TransformerConfig config_;
-  DType dtype_;
+  PrecisionFormats formats_;
   std::deque<Parameter> storage_;
   std::vector<Parameter*> order_;
   std::vector<Layer> layers_;

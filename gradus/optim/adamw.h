@@ -1,4 +1,5 @@
-// AdamW over a list of parameters: moments, step count, and a reset. The update itself is kernels::adamw_update.
+// AdamW over a list of parameters: moments, step count, and a reset. The update itself is kernels::adamw_update, on
+// Parameter::weights; a narrower Parameter::value follows.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@ struct AdamWConfig {
   double beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0.0;  // matrices only; gains and biases are not decayed
+  uint64_t seed = 0;          // of the stochastic rounding of bf16 weights without a master copy
 };
 
 class AdamW {
@@ -22,8 +24,9 @@ class AdamW {
   // One update from Parameter::grad * grad_scale; marks the parameters as changed.
   void step(double learning_rate, double grad_scale = 1.0);
 
-  // Forgets moments and step count: each k1.5 iteration is a new problem.
-  void reset();
+  // Forgets moments and step count: each k1.5 iteration is a new problem. `problem` numbers it, so that its updates are
+  // rounded with random numbers of their own.
+  void reset(uint64_t problem);
 
   int64_t steps() const { return steps_; }
   const std::vector<autograd::Parameter*>& parameters() const { return parameters_; }
@@ -38,6 +41,7 @@ class AdamW {
   AdamWConfig config_;
   std::vector<Tensor> m_, v_;
   int64_t steps_ = 0;
+  uint64_t problem_ = 0;
 };
 
 }  // namespace gradus::optim

@@ -16,6 +16,15 @@ double clip_factor(double norm, double max_norm) {
   return max_norm > 0 && norm > max_norm ? max_norm / norm : 1.0;
 }
 
+double small_gradient_share(std::span<autograd::Parameter* const> parameters, DType format) {
+  int64_t small = 0, all = 0;
+  for (const autograd::Parameter* p : parameters) {
+    small += kernels::count_below(p->grad, float_format(format).least_normal());
+    all += p->grad.numel();
+  }
+  return all == 0 ? 0.0 : static_cast<double>(small) / static_cast<double>(all);
+}
+
 void zero_gradients(std::span<autograd::Parameter* const> parameters) {
   for (autograd::Parameter* p : parameters) p->grad.fill_zero();
 }

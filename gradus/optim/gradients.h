@@ -15,6 +15,9 @@ double global_gradient_norm(std::span<autograd::Parameter* const> parameters);
 // Factor that brings a norm down to `max_norm`; 1 when it is below, or when max_norm is 0 (off).
 double clip_factor(double norm, double max_norm);
 
+// The share of all gradients' elements that would be zero or subnormal in `format`.
+double small_gradient_share(std::span<autograd::Parameter* const> parameters, DType format);
+
 void zero_gradients(std::span<autograd::Parameter* const> parameters);
 
 // Adds the gradients of S shards in a balanced binary tree: ((g0 + g1) + (g2 + g3)) + ..., holding at most log2(S)

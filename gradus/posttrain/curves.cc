@@ -1,5 +1,7 @@
 #include "gradus/posttrain/curves.h"
 
+#include <numbers>
+
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
 #include "gradus/run/chart.h"
@@ -41,6 +43,18 @@ Chart warm_up_chart(Database& db, std::string_view title) {
           .series = {{.name = "loss on the demonstrations", .points = points(db, "sft", "loss", 0)}}};
 }
 
+Chart pretraining_chart(Database& db, std::string_view title) {
+  std::vector<std::pair<double, double>> loss = points(db, "pretrain", "loss", 0);
+  for (auto& [step, y] : loss) y /= std::numbers::ln2;  // of tokens, nearly all of which are bytes
+  return {
+      .title = fmt::format("{}: next-token prediction", title),
+      .x = {.label = "optimiser step", .covers = {0}, .whole = true},
+      .y = {.label = "bits per byte", .covers = {0}},
+      .series = {
+          {.name = "windows trained on", .points = std::move(loss)},
+          {.name = "held-out text", .points = points(db, "pretrain", "held_out_bits_per_byte", 0), .markers = true}}};
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
@@ -53,6 +67,7 @@ std::vector<std::filesystem::path> write_curves(const std::filesystem::path& dir
   if (const auto rewards = db.metrics("k15", "reward_mean"); !rewards.empty()) {
     write("curves.svg", reinforcement_chart(db, title, rewards.front().step - 1));
   }
+  if (!db.metrics("pretrain", "loss").empty()) write("curves.svg", pretraining_chart(db, title));
   if (!db.metrics("sft", "loss").empty()) write("warm-up.svg", warm_up_chart(db, title));
   return written;
 }

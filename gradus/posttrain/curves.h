@@ -8,7 +8,8 @@
 namespace gradus::posttrain {
 
 // Writes into the run folder, each as a whole or not at all, for the phases that the run has had:
-//   curves.svg    k15: mean reward, held-out accuracy and share of long answers, and the answers' length on the right
+//   curves.svg    k15: mean reward, held-out accuracy and share of long answers, and the answers' length on the right;
+//                 pretrain: loss in bits per byte, of the windows trained on and of held-out text
 //   warm-up.svg   sft: loss
 // `title` names the run: "chain/k15". Reads what was committed, so a process that still writes the run flushes first.
 // Returns the files. Throws not_found without a database, io.

@@ -68,15 +68,16 @@ void K15Config::check(std::pair<int, int> difficulties) const {
   Curriculum{sampling_curriculum(difficulties, *this)};
 }
 
-K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed)
+K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler)
     : model_(model),
       task_(task),
       config_(config),
       seed_(seed),
       curriculum_(sampling_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {}),
+      optimiser_(model.transformer().parameters(), {.seed = seed}),
+      scaler_(scaler),
       likelihood_(model.transformer(), config.temperature, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -125,8 +126,8 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
   }
 
   // 4. A new problem: the optimiser starts anew; pi_i is what was recorded.
-  optimiser_.reset();
-  double mismatch = 0, grad_norm = 0, delta_sum = 0;
+  optimiser_.reset(static_cast<uint64_t>(state_.iteration) + 1);  // 0 is the warm-up
+  double mismatch = 0, grad_norm = 0, delta_sum = 0, small_gradients = 0;
   int64_t tokens = 0;
   std::vector<TrainSequence> sequences;
   for (int64_t b = 0; b < config_.minibatches; ++b) {
@@ -152,20 +153,24 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
     const run::TrainStepResult result = train_step_.run(state_.iteration, rate, [&](int64_t, const auto& backward) {
       likelihood_.run(sequences, std::cref(weigh), backward);
     });  // 3.
+    if (result.skipped) continue;
     grad_norm = std::max(grad_norm, result.grad_norm);
+    small_gradients = std::max(small_gradients, result.small_gradients);
   }
   ++state_.iteration;
 
   const Evaluation e = evaluate(task_, rollouts_);
-  return {{"reward_mean", mean_reward(rollouts_.rollouts)},
-          {"response_tokens_mean", e.response_tokens_mean},
-          {"mismatch_max", mismatch},
-          {"grad_norm", grad_norm},
-          {"delta_mean", delta_sum / static_cast<double>(n)},
-          {"long_share", e.long_share},
-          {"ended_share", e.ended_share},
-          {"groups_mixed", static_cast<double>(mixed) / static_cast<double>(config_.prompts)},
-          {"tokens", static_cast<double>(tokens)}};
+  Metrics metrics = {{"reward_mean", mean_reward(rollouts_.rollouts)},
+                     {"response_tokens_mean", e.response_tokens_mean},
+                     {"mismatch_max", mismatch},
+                     {"grad_norm", grad_norm},
+                     {"delta_mean", delta_sum / static_cast<double>(n)},
+                     {"long_share", e.long_share},
+                     {"ended_share", e.ended_share},
+                     {"groups_mixed", static_cast<double>(mixed) / static_cast<double>(config_.prompts)},
+                     {"tokens", static_cast<double>(tokens)}};
+  add_scaling_metrics(scaler_, small_gradients, metrics);
+  return metrics;
 }
 
 }  // namespace gradus::posttrain

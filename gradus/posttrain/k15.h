@@ -74,13 +74,13 @@ struct K15State {
 
 class K15 {
  public:
-  K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed);
+  K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler = nullptr);
 
   bool done() const { return state_.iteration >= config_.iterations; }
 
   // One iteration. Metrics: reward_mean, response_tokens_mean, mismatch_max, grad_norm, delta_mean, long_share,
-  // ended_share, groups_mixed (share of problems with both right and wrong answers), tokens. Throws diverged,
-  // interrupted.
+  // ended_share, groups_mixed (share of problems with both right and wrong answers), tokens; under loss scaling also
+  // those of add_scaling_metrics. Throws diverged, interrupted.
   Metrics iterate(const std::function<bool()>& should_stop = {});
 
   const RolloutBatch& rollouts() const { return rollouts_; }  // of the last iteration
@@ -97,6 +97,7 @@ class K15 {
   uint64_t seed_;
   Curriculum curriculum_;
   optim::AdamW optimiser_;
+  optim::LossScaler* scaler_;
   PackedLikelihood likelihood_;
   run::TrainStep train_step_;
   RolloutBatch rollouts_;

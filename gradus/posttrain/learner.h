@@ -10,12 +10,22 @@
 #include <vector>
 
 #include "gradus/lm/model.h"
+#include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/rollout.h"
 #include "gradus/posttrain/task.h"
 
 namespace gradus::posttrain {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
+
+// Adds, where losses are scaled: loss_scale, skipped_steps (in all), small_gradients (the share of the gradients'
+// elements that are zero or subnormal in f16).
+inline void add_scaling_metrics(const optim::LossScaler* scaler, double small_gradients, Metrics& metrics) {
+  if (scaler == nullptr || !scaler->active()) return;
+  metrics.emplace_back("loss_scale", scaler->scale());
+  metrics.emplace_back("skipped_steps", static_cast<double>(scaler->state().skipped));
+  metrics.emplace_back("small_gradients", small_gradients);
+}
 
 // One finished step or iteration.
 struct Progress {

@@ -39,8 +39,12 @@ class PackedLikelihood {
                 const std::function<void(size_t, std::span<const float>)>& visit);
 
  private:
-  // Packs sequences from `begin` on; returns the end of the micro-batch.
+  // Packs sequences from `begin` on; returns the end of the micro-batch. A prompt that consecutive sequences share is
+  // computed once.
   size_t pack(std::span<const TrainSequence> sequences, size_t begin);
+  size_t finish_pack(size_t end);
+  // The tokens of a response whose rows begin at first_row; its first is predicted by the prompt's last row.
+  void add_targets(const TrainSequence& sequence, int32_t first_row, int32_t last_prompt_row);
 
   nn::Transformer& model_;
   double temperature_;

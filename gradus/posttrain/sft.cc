@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "gradus/optim/schedule.h"
+#include "gradus/posttrain/imitation.h"
 
 namespace gradus::posttrain {
 
@@ -54,15 +54,16 @@ void SftConfig::check(std::pair<int, int> difficulties) const {
   Curriculum{warm_up_curriculum(difficulties, *this)};
 }
 
-Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed)
+Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed, optim::LossScaler* scaler)
     : model_(model),
       task_(task),
       config_(config),
       seed_(seed),
       curriculum_(warm_up_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay}),
+      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -77,7 +78,7 @@ Metrics Sft::step() {
   std::vector<std::vector<int32_t>> tokens;
   std::vector<std::vector<int32_t>> positions;
   std::vector<TrainSequence> sequences;
-  int64_t n_tokens = 0, n_targets = 0;
+  int64_t n_tokens = 0;
   for (int64_t i = 0; i < config_.sequences; ++i) {
     Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
     const Problem problem = make_warm_up_problem(task_, rng, curriculum_.draw(rng, fraction()));
@@ -87,7 +88,6 @@ Metrics Sft::step() {
     sequence.insert(sequence.end(), response.begin(), response.end());
     sequence.push_back(tokenizer.eos_id());
     n_tokens += static_cast<int64_t>(sequence.size());
-    n_targets += static_cast<int64_t>(sequence.size()) - prompt_tokens;
     if (config_.stretch > 1.0)
       positions.push_back(draw_positions(static_cast<int64_t>(sequence.size()), config_.stretch, rng));
     tokens.push_back(std::move(sequence));
@@ -98,21 +98,13 @@ Metrics Sft::step() {
     if (!positions.empty()) sequences[i].angles = positions[i];
   }
 
-  const auto total = static_cast<int64_t>(config_.tokens);
-  const double rate = config_.learning_rate *
-                      optim::warmup_cosine(
-                          state_.tokens, static_cast<int64_t>(config_.warmup * static_cast<double>(total)), total, 0.1);
-  const double weight = 1.0 / static_cast<double>(n_targets);
-  const run::TrainStepResult result = train_step_.run(state_.step, rate, [&](int64_t, const auto& backward) {
-    likelihood_.run(
-        sequences, [&](size_t, std::span<const float>) { return weight; }, backward);
-  });
+  const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};
+  Metrics metrics =
+      imitate(train_step_, likelihood_, sequences, state_.step, budget.learning_rate(state_.tokens), scaler_);
+  metrics.emplace_back("tokens", static_cast<double>(n_tokens));
   ++state_.step;
   state_.tokens += n_tokens;
-  return {{"loss", result.loss},
-          {"grad_norm", result.grad_norm},
-          {"learning_rate", rate},
-          {"tokens", static_cast<double>(n_tokens)}};
+  return metrics;
 }
 
 }  // namespace gradus::posttrain

@@ -58,11 +58,12 @@ struct SftState {
 
 class Sft {
  public:
-  Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed);
+  Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed, optim::LossScaler* scaler = nullptr);
 
   bool done() const { return state_.tokens >= config_.tokens; }
 
-  // One step: draw demonstrations, one train step. Metrics: loss, grad_norm, learning_rate, tokens. Throws diverged.
+  // One step: draw demonstrations, one train step. Metrics: loss, grad_norm, learning_rate, tokens. Under loss scaling
+  // also those of add_scaling_metrics. Throws diverged.
   Metrics step();
 
   double fraction() const;
@@ -76,6 +77,7 @@ class Sft {
   uint64_t seed_;
   Curriculum curriculum_;
   optim::AdamW optimiser_;
+  optim::LossScaler* scaler_;
   PackedLikelihood likelihood_;
   run::TrainStep train_step_;
   SftState state_;

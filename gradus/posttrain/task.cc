@@ -5,6 +5,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/lm/tokenizer/utf8.h"
+#include "gradus/posttrain/content_hash.h"
 
 namespace gradus::posttrain {
 namespace {
@@ -33,14 +34,7 @@ void shuffle(std::vector<Problem>& problems, Rng rng) {
 }  // namespace
 
 uint64_t Problem::hash() const {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : text) {
-    h ^= static_cast<unsigned char>(c);
-    h *= 0x100000001b3u;
-  }
-  h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9u;
-  h = (h ^ (h >> 27)) * 0x94d049bb133111ebu;
-  return h ^ (h >> 31);
+  return content_hash(text);
 }
 
 std::string Task::demonstration(const Problem& p, Rng&) const {

@@ -24,7 +24,7 @@ struct Problem {
   std::string row;      // the user's own row as JSON, for reward programs; "" when there is none
   std::string place{};  // where it stands, for errors: "data.jsonl:3"; "" when it was made up
 
-  // FNV-1a 64 of `text`, mixed by the finaliser of SplitMix64. Part of the format of a run: it never changes.
+  // content_hash(text).
   uint64_t hash() const;
 };
 

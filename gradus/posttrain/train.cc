@@ -28,10 +28,28 @@ void use_threads(const TrainConfig& config) {
   set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
 }
 
-lm::Model make_model(const TrainConfig& config, const Task& task) {
-  if (!config.model.empty()) return lm::load(model_folder_of(config.model));
-  return lm::Model::create(config.architecture.shape, lm::character_tokenizer(task.alphabet(), task.end_of_text()),
-                           static_cast<uint64_t>(config.seed));
+// What a run learns from: a task's problems, or plain text.
+struct Material {
+  std::shared_ptr<const Task> task;
+  std::shared_ptr<const Text> text;
+
+  std::string about() const { return text ? text->about() : task->about(); }
+  lm::Tokenizer tokenizer() const {
+    return text ? lm::byte_tokenizer() : lm::character_tokenizer(task->alphabet(), task->end_of_text());
+  }
+};
+
+Material read_material(const TrainConfig& config) {
+  config.check();
+  if (config.pretrains()) return {.task = nullptr, .text = std::make_shared<Text>(config.data)};
+  return {.task = make_task(config), .text = nullptr};
+}
+
+lm::Model make_model(const TrainConfig& config, const Material& material) {
+  const nn::Precision precision = config.formats().precision;
+  if (!config.model.empty()) return lm::load(model_folder_of(config.model), precision);
+  return lm::Model::create(config.architecture.shape, material.tokenizer(), static_cast<uint64_t>(config.seed),
+                           precision);
 }
 
 // The warm-up is for a new model; one that is given was trained before, unless fine-tuning it is the whole wish.
@@ -87,6 +105,15 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
   }
 }
 
+// What cannot be learned is said before there is a run folder.
+void check_can_learn(const lm::Model& model, const Material& material, const TrainConfig& config) {
+  if (material.text) return check_fits(model, *material.text, config.pretrain);
+  check_can_start(*material.task, !config.model.empty());
+  require(config.reinforces() || material.task->has_demonstrations(),
+          "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
+  check_fits(model, *material.task, config);
+}
+
 // The warm-up's settings. A list of demonstrations is passed over sft.passes times at most: with more the model knows
 // them by heart, is no better at others, and is too sure of itself for RL to find anything.
 SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Task& task,
@@ -107,7 +134,39 @@ SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Ta
 }
 
 TrainingOptions training_options(const TrainConfig& c) {
-  return {.problems = c.eval.problems, .quick_problems = c.eval.quick_problems, .every = c.eval.every};
+  return {.problems = c.eval.problems,
+          .quick_problems = c.eval.quick_problems,
+          .every = c.eval.every,
+          .loss_scaling = c.loss_scaling()};
+}
+
+MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision) {
+  const int64_t warm_up_rows = c.sft.tokens > 0 ? c.sft.max_rows : 0;
+  MemoryPlanConfig plan{.rows = c.pretrains() ? c.pretrain.max_rows : warm_up_rows, .threads = pool().size()};
+  if (c.reinforces()) {
+    plan.rows = std::max(plan.rows, c.k15.max_rows);
+    plan.sampled_at_once = std::min(lm::SamplerConfig{}.max_batch, c.k15.prompts * c.k15.samples);
+    plan.sampled_tokens = c.k15.max_tokens + kernels::kKeyBlock;  // a prompt's share is not known yet
+  }
+  return plan_memory(model, precision, plan);
+}
+
+// What a precision other than fp32 means here.
+void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer) {
+  const nn::PrecisionFormats& f = config.formats();
+  if (f.precision == nn::Precision::fp32) return;
+  if (observer.on_memory_plan) {
+    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision),
+                            plan_of(config, model.config(), nn::Precision::fp32));
+  }
+  const bool native = kernels::active_isa() == kernels::Isa::avx512bf16 || kernels::active_isa() == kernels::Isa::ref;
+  if (observer.on_note && f.matrices == DType::bf16 && !native) {
+    observer.on_note(fmt::format(
+        "{} has no instruction for bf16: products run as float ones, with the same bits, no faster than fp32",
+        kernels::name(kernels::active_isa())));
+  }
+  if (observer.on_note && f.precision == nn::Precision::fp64)
+    observer.on_note("fp64 runs on the scalar references: one thread, for checks and small models");
 }
 
 Hooks hooks_of(const TrainObserver& observer) {
@@ -129,9 +188,43 @@ std::vector<Example> make_examples(lm::Model& model, const Task& task, const Tra
   return out;
 }
 
-// All that is left to do of a run. The same code for a new run and a resumed one.
-TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config,
-                  const TrainObserver& observer, Training& training) {
+// All that is left to do of a run on plain text. The same code for a new run and a resumed one.
+TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, const TrainConfig& config,
+                          const TrainObserver& observer, Training& training) {
+  const auto measured = [&](std::string_view when, const std::optional<HeldOutLoss>& loss) {
+    if (observer.on_held_out_loss) observer.on_held_out_loss(when, *loss);
+  };
+  TextState& state = training.state().text;
+  if (!state.before) {
+    state.before = training.evaluate(text, config.pretrain);
+    state.fingerprint = text.fingerprint();
+    training.checkpoint(-state.before->bits_per_byte());
+  }
+  require(state.fingerprint == text.fingerprint(),
+          "{}: not the text that the run {} began with; put that back, or begin a new run with model={}", config.data,
+          run.paths().directory.string(), run.paths().directory.string());
+  measured("before", state.before);
+  if (training.state().phase == "pretrain") {
+    if (observer.on_note) {
+      observer.on_note(fmt::format(
+          "pretrain: {} tokens, {:.1f} passes over the text for training", config.pretrain.tokens,
+          static_cast<double>(config.pretrain.tokens) / static_cast<double>(text.training().symbols.size())));
+    }
+    training.pretrain(text, config.pretrain);
+  }
+  measured("after", state.after);
+  return {
+      .config = config,
+      .state = training.state(),
+      .directory = run.paths().directory,
+      .examples = {},
+      .continuation = continue_held_out_text(model, text, config.pretrain.context, static_cast<uint64_t>(config.seed)),
+      .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
+}
+
+// The same of a run on a task.
+TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config,
+                          const TrainObserver& observer, Training& training) {
   const auto note = [&](const std::string& line) {
     if (observer.on_note) observer.on_note(line);
   };
@@ -167,7 +260,20 @@ TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const Train
           .state = state,
           .directory = run.paths().directory,
           .examples = make_examples(model, task, config),
+          .continuation = {},
           .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
+}
+
+TrainSummary work(run::Run& run, lm::Model& model, const Material& material, const TrainConfig& config,
+                  const TrainObserver& observer, TrainState state, const run::Checkpoint* checkpoint) {
+  Training training(run, model, material.task.get(), training_options(config), hooks_of(observer), std::move(state));
+  if (checkpoint != nullptr) {
+    training.restore(*checkpoint);
+  } else {
+    training.checkpoint();  // from here on there is something to resume from
+  }
+  return material.text ? work_on_text(run, model, *material.text, config, observer, training)
+                       : work_on_task(run, model, *material.task, config, observer, training);
 }
 
 }  // namespace
@@ -175,26 +281,22 @@ TrainSummary work(run::Run& run, lm::Model& model, const Task& task, const Train
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer) {
   use_threads(config);
-  const std::shared_ptr<const Task> task = make_task(config);
-  check_can_start(*task, !config.model.empty());
-  require(config.reinforces() || task->has_demonstrations(),
-          "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
-  lm::Model model = make_model(config, *task);
-  check_fits(model, *task, config);
+  const Material material = read_material(config);
+  lm::Model model = make_model(config, material);
+  check_can_learn(model, material, config);
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
                            .record = make_record(std::move(command_line)),
                            .clock = {}});
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {} {}, {}", directory.string(), config.task,
-                                 config.algorithm, model.config().n_parameters(), pool().size(),
+    observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {}, {} {}, {}", directory.string(), config.task,
+                                 config.algorithm, model.config().n_parameters(), config.precision, pool().size(),
                                  pool().size() == 1 ? "thread" : "threads", kernels::name(kernels::active_isa())));
-    if (const std::string about = task->about(); !about.empty()) observer.on_note(about);
+    if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
   }
-  Training training(run, model, *task, training_options(config), hooks_of(observer));
-  training.checkpoint();  // from here on there is something to resume from
-  return work(run, model, *task, config, observer, training);
+  tell_precision(config, model, observer);
+  return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr);
 }
 
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
@@ -208,18 +310,16 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
       observer.on_note("warning: " + difference + "; from here on the bits may differ from an uninterrupted run");
     }
   }
-  const std::shared_ptr<const Task> task = make_task(config);
-  lm::Model model = make_model(config, *task);
+  const Material material = read_material(config);
+  lm::Model model = make_model(config, material);
   const std::string origin = fmt::format("checkpoint of step {}", resumed.checkpoint.step);
   const auto weights = resumed.checkpoint.tensors.find("model.safetensors");
   if (weights == resumed.checkpoint.tensors.end()) fail(ErrorCode::corrupt, "{}: model.safetensors is missing", origin);
   model.set_weights({.tensors = weights->second, .metadata = {}}, origin);
-  Training training(resumed.run, model, *task, training_options(config), hooks_of(observer),
-                    parse_train_state(resumed.checkpoint.state, origin));
-  training.restore(resumed.checkpoint);
   if (observer.on_note)
     observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
-  return work(resumed.run, model, *task, config, observer, training);
+  return work(resumed.run, model, material, config, observer, parse_train_state(resumed.checkpoint.state, origin),
+              &resumed.checkpoint);
 }
 
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config) {
@@ -228,6 +328,13 @@ EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainCon
       task, {.n = static_cast<int>(config.eval.problems), .least_difficulty = least, .greatest_difficulty = greatest});
   return evaluate_on(model, task, problems,
                      {.max_tokens = config.k15.max_tokens, .seed = static_cast<uint64_t>(config.seed)});
+}
+
+HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config) {
+  config.check();
+  const Text text(config.data);
+  check_can_read(model, config.pretrain);
+  return held_out_loss(model, text, config.pretrain.held_out());
 }
 
 std::filesystem::path model_folder_of(const std::filesystem::path& path) {
@@ -239,6 +346,15 @@ std::filesystem::path model_folder_of(const std::filesystem::path& path) {
   fail(ErrorCode::not_found,
        "{}: neither a model folder (config.json) nor a run with a checkpoint; train one with `gradus train`",
        path.string());
+}
+
+lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
+  const std::filesystem::path folder = model_folder_of(path);
+  const bool is_run = std::filesystem::exists(run::RunPaths{path}.config());
+  const std::string own = is_run ? config_of_run(path).precision : std::string(nn::name(nn::Precision::fp32));
+  lm::Model model = lm::load(folder, nn::precision_from_name(precision.empty() ? own : precision));
+  model.transformer().drop_master_weights();
+  return model;
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "gradus/posttrain/memory_plan.h"
 #include "gradus/posttrain/train_config.h"
 #include "gradus/posttrain/training.h"
 
@@ -16,6 +18,9 @@ struct TrainObserver {
   std::function<void(const std::string& line)> on_note;  // a fact worth a line: how data were read, where the run lies
   std::function<void(const Progress&)> on_step;
   std::function<void(std::string_view when, const EvaluationPair&)> on_evaluation;  // "before", "after"
+  std::function<void(std::string_view when, const HeldOutLoss&)> on_held_out_loss;  // the same of a run on plain text
+  // Before the first step, in another precision than fp32.
+  std::function<void(std::string_view precision, const MemoryPlan&, const MemoryPlan& in_fp32)> on_memory_plan;
   std::function<bool()> should_stop;
 };
 
@@ -31,6 +36,7 @@ struct TrainSummary {
   TrainState state;
   std::filesystem::path directory;
   std::vector<Example> examples;
+  std::optional<Continuation> continuation;     // of a run on plain text, which has no examples
   std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 
@@ -46,8 +52,15 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
 // Sampled and greedy accuracy of a run's latest checkpoint, or of a model folder on `config`'s task.
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config);
 
+// The held-out loss of a model on the plain text of `config`. Reads it.
+HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config);
+
 // Where the model of `path` lies: a model folder itself, or the latest checkpoint of a run folder. Throws not_found.
 std::filesystem::path model_folder_of(const std::filesystem::path& path);
+
+// The model of `path`, to be read only, in `precision`, or, when that is "", in a run's own; fp32 for a model folder.
+// Throws not_found, corrupt, or invalid_argument on a precision that does not exist.
+lm::Model load_model(const std::filesystem::path& path, std::string_view precision = "");
 
 // The configuration of a run folder, from its config.toml.
 TrainConfig config_of_run(const std::filesystem::path& directory);

@@ -43,10 +43,31 @@ void check_shape(nn::TransformerConfig shape) {
   shape.resolved();
 }
 
+// Plain text has no prompts and no answers: one algorithm learns from it, and from nothing else.
+void check_fits_together(const TrainConfig& c) {
+  const bool is_pretrain = c.algorithm == "pretrain";
+  require(!c.pretrains() || is_pretrain,
+          "{}/{}: plain text has no answers to learn from; use text/pretrain, or {} on problems (chain, jsonl)", c.task,
+          c.algorithm, c.algorithm);
+  require(c.pretrains() || !is_pretrain,
+          "{}/{}: pretrain learns from plain text only; use text/pretrain data=PATH, or {}/sft", c.task, c.algorithm,
+          c.task);
+  const bool reads_data = c.task == "jsonl" || c.pretrains();
+  require(reads_data || c.data.empty(), "data={} is only read by the tasks jsonl and text, not by {}", c.data, c.task);
+  require(c.task != "jsonl" || !c.data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
+  require(!c.pretrains() || !c.data.empty(), "the task text needs data=PATH, a file or a folder with text");
+  require(!c.pretrains() || c.reward.empty(), "reward={} judges answers, and text has none; leave it out", c.reward);
+  require(!c.pretrains() || !c.model.empty() || c.pretrain.context <= c.architecture.shape.max_positions,
+          "pretrain.context {} is longer than architecture.max_positions {}; lower the one or raise the other",
+          c.pretrain.context, c.architecture.shape.max_positions);
+}
+
 }  // namespace
 
 const std::vector<Named>& algorithms() {
   static const std::vector<Named> list = {
+      {"pretrain", "next-token prediction on plain text: the algorithm of the task text, and of no other",
+       "Radford et al. 2018, eq. 1; Radford et al. 2019, section 2"},
       {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up",
        "arXiv 2501.12599, section 2.3.2, eq. 3"},
       {"rest", "imitation of the correct samples only: the baseline that k15 is compared with",
@@ -61,6 +82,7 @@ const std::vector<Named>& tasks() {
       {"chain", "digits joined by + - *, evaluated from left to right modulo 7: thinking step by step pays",
        "gradus/posttrain/tasks/chain.h"},
       {"jsonl", "your own problems, one JSON object a line: data=FILE", "docs/data.md"},
+      {"text", "your own text, as bytes: data=FILE or FOLDER", "docs/data.md"},
   };
   return list;
 }
@@ -70,24 +92,35 @@ void TrainConfig::check() const {
   check_known("algorithm", algorithm, algorithms());
   require(seed >= 0, "seed is {}, but must not be negative", seed);
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
+  nn::precision_from_name(precision);
+  require(loss_scale >= 0 && loss_scale <= optim::LossScaler::kGreatestScale,
+          "loss_scale is {}, but must be 0 (dynamic) to {}", loss_scale, optim::LossScaler::kGreatestScale);
+  require(loss_scale == 0 || precision == "fp16", "loss_scale={} is for precision=fp16; {} has the range of f32",
+          loss_scale, precision);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   for (const int64_t n : {eval.problems, eval.quick_problems, eval.every}) {
     require(n >= 1 && n <= INT32_MAX, "eval.problems {}, eval.quick_problems {} and eval.every {} must be 1 to {}",
             eval.problems, eval.quick_problems, eval.every, INT32_MAX);
   }
-  require(task == "jsonl" || data.empty(), "data={} is only read by the task jsonl, not by {}", data, task);
-  require(task != "jsonl" || !data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
+  check_fits_together(*this);
   require(reward_timeout_s > 0 && reward_timeout_s < 1e6,
           "reward_timeout_s is {}, but must be positive and below a million", reward_timeout_s);
   if (model.empty()) check_shape(architecture.shape);
   std::pair<int, int> difficulties{1, 1};
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
+  pretrain.check();
   sft.check(difficulties);
   k15.check(difficulties);
 }
 
+optim::LossScalerConfig TrainConfig::loss_scaling() const {
+  if (precision != "fp16") return optim::LossScalerConfig::none();
+  return loss_scale == 0 ? optim::LossScalerConfig::automatic() : optim::LossScalerConfig::fixed(loss_scale);
+}
+
 std::shared_ptr<const Task> make_task(const TrainConfig& c) {
   c.check();
+  GRADUS_CHECK(!c.pretrains());
   std::shared_ptr<const Task> task;
   if (c.task == "chain") {
     task = std::make_shared<Chain>(chain_config(c.chain));

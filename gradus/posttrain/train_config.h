@@ -7,8 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
+#include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/posttrain/task.h"
 
@@ -80,6 +83,8 @@ struct TrainConfig {
   int64_t seed = 1;
   int64_t threads = 0;
   int64_t keep_checkpoints = 2;
+  std::string precision = "fp32";
+  double loss_scale = 0;
   std::string model;
   std::string data;
   std::string reward;
@@ -87,6 +92,7 @@ struct TrainConfig {
   ModelSection architecture;
   ChainSection chain;
   JsonlSection jsonl;
+  PretrainConfig pretrain;
   SftConfig sft;
   K15Config k15;
   EvalSection eval;
@@ -98,13 +104,16 @@ struct TrainConfig {
     f("seed", seed, "key of all randomness");
     f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    f("precision", precision, "fp64, fp32, bf16, fp16 or bf16-pure: what it computes and keeps weights in");
+    f("loss_scale", loss_scale, "of fp16: a fixed factor, or 0 = dynamic, from 65536");
     f("model", model, "folder of a model to start from; \"\" = a new one");
-    f("data", data, "the rows of task jsonl");
+    f("data", data, "the rows of task jsonl; the file or folder of task text");
     f("reward", reward, "a program that judges answers; \"\" = the task does");
     f("reward_timeout_s", reward_timeout_s, "deadline of the program for one batch, in seconds");
     f.section("architecture", architecture);
     f.section("chain", chain);
     f.section("jsonl", jsonl);
+    f.section("pretrain", pretrain);
     f.section("sft", sft);
     f.section("k15", k15);
     f.section("eval", eval);
@@ -113,7 +122,10 @@ struct TrainConfig {
   // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the
   // nearest known one.
   void check() const;
-  bool reinforces() const { return algorithm != "sft"; }
+  const nn::PrecisionFormats& formats() const { return nn::formats(nn::precision_from_name(precision)); }
+  optim::LossScalerConfig loss_scaling() const;
+  bool pretrains() const { return task == "text"; }
+  bool reinforces() const { return algorithm != "sft" && !pretrains(); }
 };
 
 // A name with one line about it, for `gradus list` and for errors.
@@ -123,10 +135,11 @@ struct Named {
 const std::vector<Named>& algorithms();
 const std::vector<Named>& tasks();
 
-// The task that `config` asks for, with its reward program if any. Reads data files.
+// The task that `config` asks for, with its reward program if any. Reads data files. Not of one that pretrains.
 std::shared_ptr<const Task> make_task(const TrainConfig& config);
 
-// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them.
+// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them, but `pretrain` on
+// `text` alone, and nothing else on that.
 struct Preset {
   std::string_view name, text;
 };

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/json.h"
+#include "gradus/kernels/convert.h"
 
 namespace gradus::posttrain {
 
@@ -53,6 +54,45 @@ std::optional<EvaluationPair> parse_pair(const json& j) {
   return EvaluationPair{parse_evaluation(j.at("sampled")), parse_evaluation(j.at("greedy"))};
 }
 
+json to_json(const std::optional<HeldOutLoss>& loss) {
+  return loss ? json{{"tokens", loss->tokens}, {"bytes", loss->bytes}, {"nats", to_json_number(loss->nats)}}
+              : json(nullptr);
+}
+
+std::optional<HeldOutLoss> parse_loss(const json& j) {
+  if (j.is_null()) return std::nullopt;
+  return HeldOutLoss{j.at("tokens").get<int64_t>(), j.at("bytes").get<int64_t>(), number(j, "nats")};
+}
+
+json to_json(const TextState& s) {
+  return {{"step", s.pretrain.step},     {"tokens", s.pretrain.tokens}, {"fingerprint", s.fingerprint},
+          {"before", to_json(s.before)}, {"after", to_json(s.after)},   {"training_s", s.training_s}};
+}
+
+TextState parse_text_state(const json& j) {
+  return {.pretrain = {j.at("step").get<int64_t>(), j.at("tokens").get<int64_t>()},
+          .fingerprint = j.at("fingerprint").get<uint64_t>(),
+          .before = parse_loss(j.at("before")),
+          .after = parse_loss(j.at("after")),
+          .training_s = j.at("training_s").get<double>()};
+}
+
+json to_json(const std::optional<optim::LossScalerState>& s) {
+  return s ? json{{"scale", s->scale},
+                  {"clean_steps", s->clean_steps},
+                  {"skipped", s->skipped},
+                  {"skipped_in_a_row", s->skipped_in_a_row}}
+           : json(nullptr);
+}
+
+std::optional<optim::LossScalerState> parse_scaler_state(const json& j) {
+  if (j.is_null()) return std::nullopt;
+  return optim::LossScalerState{.scale = j.at("scale").get<double>(),
+                                .clean_steps = j.at("clean_steps").get<int64_t>(),
+                                .skipped = j.at("skipped").get<int64_t>(),
+                                .skipped_in_a_row = j.at("skipped_in_a_row").get<int64_t>()};
+}
+
 double metric(const Metrics& metrics, std::string_view name) {
   for (const auto& [key, value] : metrics) {
     if (key == name) return value;
@@ -90,7 +130,10 @@ std::string to_json(const TrainState& s) {
                          {"before", to_json(s.before)},
                          {"after", to_json(s.after)},
                          {"mismatch_max", to_json_number(s.mismatch_max)},
-                         {"elapsed_s", s.elapsed_s}});
+                         {"elapsed_s", s.elapsed_s},
+                         {"text", to_json(s.text)},
+                         {"scaler", to_json(s.scaler)},
+                         {"optimiser_steps", s.optimiser_steps}});
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view origin) {
@@ -104,13 +147,18 @@ TrainState parse_train_state(std::string_view text, std::string_view origin) {
         .before = parse_pair(j.at("before")),
         .after = parse_pair(j.at("after")),
         .mismatch_max = number(j, "mismatch_max"),
-        .elapsed_s = j.at("elapsed_s").get<double>()};
+        .elapsed_s = j.at("elapsed_s").get<double>(),
+        .text = j.contains("text") ? parse_text_state(j.at("text")) : TextState{},
+        .scaler = j.contains("scaler") ? parse_scaler_state(j.at("scaler")) : std::nullopt,
+        .optimiser_steps = j.contains("optimiser_steps")
+                               ? j.at("optimiser_steps").get<int64_t>()
+                               : j.at("sft").at("step").get<int64_t>()};  // before it was kept, no step was skipped
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
   }
 }
 
-Training::Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks,
+Training::Training(run::Run& run, lm::Model& model, const Task* task, const TrainingOptions& options, Hooks hooks,
                    TrainState state)
     : run_(run),
       model_(model),
@@ -118,7 +166,10 @@ Training::Training(run::Run& run, lm::Model& model, const Task& task, const Trai
       options_(options),
       hooks_(std::move(hooks)),
       state_(std::move(state)),
-      started_s_(steady_seconds() - state_.elapsed_s) {}
+      started_s_(steady_seconds() - state_.elapsed_s),
+      scaler_(options.loss_scaling) {
+  if (state_.scaler) scaler_.restore(*state_.scaler);
+}
 
 void Training::log(std::string_view phase, const Metrics& metrics) {
   run_.log(state_.step, phase, metrics);
@@ -131,20 +182,28 @@ void Training::stop_if_asked() {
        run_.paths().directory.string());
 }
 
-void Training::sft(const SftConfig& config) {
-  Sft learner(model_, task_, config, run_.seed());
-  learner.state() = state_.sft;
-  if (saved_moments_) {
-    NamedTensors& saved = *saved_moments_;
-    const auto n = learner.optimiser().first_moments().size();
-    GRADUS_CHECK(saved.size() == 2 * n);
-    for (size_t i = 0; i < n; ++i) {
-      learner.optimiser().first_moments()[i].copy_from(saved[i].second);
-      learner.optimiser().second_moments()[i].copy_from(saved[n + i].second);
-    }
-    learner.optimiser().set_steps(state_.sft.step);
-    saved_moments_.reset();
+double Training::elapsed_s() const {
+  return steady_seconds() - started_s_;
+}
+
+void Training::continue_moments(optim::AdamW& optimiser) {
+  if (!saved_moments_) return;
+  NamedTensors& saved = *saved_moments_;
+  const auto n = optimiser.first_moments().size();
+  GRADUS_CHECK(saved.size() == 2 * n);
+  for (size_t i = 0; i < n; ++i) {
+    optimiser.first_moments()[i].copy_from(saved[i].second);
+    optimiser.second_moments()[i].copy_from(saved[n + i].second);
   }
+  optimiser.set_steps(state_.optimiser_steps);
+  saved_moments_.reset();
+}
+
+void Training::sft(const SftConfig& config) {
+  GRADUS_CHECK(task_ != nullptr);
+  Sft learner(model_, *task_, config, run_.seed(), &scaler_);
+  learner.state() = state_.sft;
+  continue_moments(learner.optimiser());
   moments_ = &learner.optimiser();
   const double first_s = steady_seconds();
   const int64_t first_tokens = learner.state().tokens;
@@ -155,7 +214,7 @@ void Training::sft(const SftConfig& config) {
     state_.sft = learner.state();
     metrics.emplace_back("tokens_per_s",
                          static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
-    metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
+    metrics.emplace_back("elapsed_s", elapsed_s());
     const bool last = learner.done();
     if (state_.sft.step % options_.log_every == 0 || last) log("sft", metrics);
     if (hooks_.on_step) {
@@ -173,7 +232,8 @@ void Training::sft(const SftConfig& config) {
 }
 
 void Training::k15(const K15Config& config) {
-  K15 learner(model_, task_, config, run_.seed());
+  GRADUS_CHECK(task_ != nullptr);
+  K15 learner(model_, *task_, config, run_.seed(), &scaler_);
   if (state_.k15.iteration > 0) learner.restore(state_.k15);
   while (!learner.done()) {
     stop_if_asked();
@@ -199,10 +259,10 @@ void Training::k15(const K15Config& config) {
       metrics.emplace_back("held_out_accuracy", quick.sampled.accuracy);
       metrics.emplace_back("held_out_greedy_accuracy", quick.greedy.accuracy);
     }
-    metrics.emplace_back("elapsed_s", steady_seconds() - started_s_);
+    metrics.emplace_back("elapsed_s", elapsed_s());
     log("k15", metrics);
     run_.log_rollouts(state_.k15.iteration,
-                      to_rows(task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
+                      to_rows(*task_, model_.tokenizer(), learner.rollouts(), state_.k15.iteration));
     if (hooks_.on_step) {
       hooks_.on_step({.phase = "k15",
                       .iteration = state_.k15.iteration,
@@ -226,14 +286,17 @@ EvaluationPair Training::evaluate(int64_t n_problems, int64_t max_tokens) {
 
 EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_tokens,
                                               const std::function<bool()>& should_stop) {
-  const auto [least, greatest] = task_.difficulties();
+  GRADUS_CHECK(task_ != nullptr);
+  const auto [least, greatest] = task_->difficulties();
   const std::vector<Problem> problems = held_out_set(
-      task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
-  return evaluate_on(model_, task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop);
+      *task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
+  return evaluate_on(model_, *task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop);
 }
 
 void Training::checkpoint(std::optional<double> score) {
-  state_.elapsed_s = steady_seconds() - started_s_;
+  state_.elapsed_s = elapsed_s();
+  state_.scaler = scaler_.state();
+  state_.optimiser_steps = moments_ != nullptr ? moments_->steps() : 0;
   run::Checkpoint c{
       .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
   c.tensors["model.safetensors"] = model_.weights();
@@ -263,7 +326,7 @@ void Training::restore(const run::Checkpoint& checkpoint) {
       const std::string wanted = prefix + p->name;
       const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
       if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
-          tensor->second.dtype() != p->value.dtype()) {
+          tensor->second.dtype() != kernels::computed_in(p->weights().dtype())) {
         fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
              wanted, to_string(p->value.shape()));
       }
@@ -275,7 +338,7 @@ void Training::restore(const run::Checkpoint& checkpoint) {
 
 namespace {
 
-Training continue_in(run::Run& run, lm::Model& model, const Task& task, const Hooks& hooks) {
+Training continue_in(run::Run& run, lm::Model& model, const Task* task, const Hooks& hooks) {
   TrainState state;
   state.step = run.last_step();
   return Training(run, model, task, {}, hooks, std::move(state));
@@ -283,12 +346,16 @@ Training continue_in(run::Run& run, lm::Model& model, const Task& task, const Ho
 
 }  // namespace
 
+void pretrain(run::Run& run, lm::Model& model, const Text& text, const PretrainConfig& config, const Hooks& hooks) {
+  continue_in(run, model, nullptr, hooks).pretrain(text, config);
+}
+
 void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks) {
-  continue_in(run, model, task, hooks).sft(config);
+  continue_in(run, model, &task, hooks).sft(config);
 }
 
 void k15(run::Run& run, lm::Model& model, const Task& task, const K15Config& config, const Hooks& hooks) {
-  continue_in(run, model, task, hooks).k15(config);
+  continue_in(run, model, &task, hooks).k15(config);
 }
 
 }  // namespace gradus::posttrain

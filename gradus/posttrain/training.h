@@ -10,20 +10,32 @@
 #include <string_view>
 
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/run/run_folder.h"
 
 namespace gradus::posttrain {
 
+// Of a run on plain text.
+struct TextState {
+  PretrainState pretrain;
+  uint64_t fingerprint = 0;  // of the text
+  std::optional<HeldOutLoss> before, after;
+  double training_s = 0;  // in updates alone
+};
+
 // All that a checkpoint holds beside weights and moments.
 struct TrainState {
-  std::string phase = "sft";  // the next thing to do: "sft", "k15", "done"
+  std::string phase = "sft";  // the next thing to do: "pretrain" or "sft", "k15", "done"
   int64_t step = 0;           // updates of the warm-up plus iterations: numbers the rows of the logs
-  SftState sft;
-  K15State k15;
-  std::optional<EvaluationPair> before, after;
+  SftState sft{};
+  K15State k15{};
+  std::optional<EvaluationPair> before{}, after{};
   double mismatch_max = 0;  // over all iterations so far
   double elapsed_s = 0;
+  TextState text{};
+  std::optional<optim::LossScalerState> scaler{};  // none yet in a new run
+  int64_t optimiser_steps = 0;                     // of the moments that are saved beside it, if any
 };
 std::string to_json(const TrainState& state);
 TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
@@ -34,26 +46,31 @@ struct TrainingOptions {
   int64_t every = 10;            // iterations between checkpoints
   int64_t sft_every = 200;       // updates of the warm-up between checkpoints
   int64_t log_every = 10;        // updates of the warm-up per row of the logs
+  optim::LossScalerConfig loss_scaling{};
 };
 
 class Training {
  public:
-  // All referenced things outlive the object. `state` is that of a checkpoint when resuming.
-  Training(run::Run& run, lm::Model& model, const Task& task, const TrainingOptions& options, Hooks hooks = {},
+  // All referenced things outlive the object. `task` may be null for a run that only pretrains. `state` is that of a
+  // checkpoint when resuming.
+  Training(run::Run& run, lm::Model& model, const Task* task, const TrainingOptions& options, Hooks hooks = {},
            TrainState state = {});
 
   // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving
   // one).
+  void pretrain(const Text& text, const PretrainConfig& config);  // measures the loss after, too, and ends the run
   void sft(const SftConfig& config);
   void k15(const K15Config& config);
 
   // On held-out problems; the same problems and random numbers every time. Throws interrupted (after saving).
   EvaluationPair evaluate(int64_t n_problems, int64_t max_tokens);
+  // On held-out text; the same every time. Throws interrupted (after saving).
+  HeldOutLoss evaluate(const Text& text, const PretrainConfig& config);
 
   // Saves model, moments (of a warm-up in progress) and state.
   void checkpoint(std::optional<double> score = {});
-  // To go on from `checkpoint`, whose weights and state are in place already: takes the moments of a warm-up in
-  // progress. Call before sft(). Throws corrupt.
+  // To go on from `checkpoint`, whose weights and state are in place already: takes the moments of an optimiser
+  // in progress. Call before pretrain() and sft(). Throws corrupt.
   void restore(const run::Checkpoint& checkpoint);
 
   TrainState& state() { return state_; }
@@ -61,21 +78,25 @@ class Training {
  private:
   void log(std::string_view phase, const Metrics& metrics);
   void stop_if_asked();
+  double elapsed_s() const;
+  void continue_moments(optim::AdamW& optimiser);  // of the checkpoint, if it has any
   EvaluationPair evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop);
 
   run::Run& run_;
   lm::Model& model_;
-  const Task& task_;
+  const Task* task_;
   TrainingOptions options_;
   Hooks hooks_;
   TrainState state_;
   double started_s_;
-  optim::AdamW* moments_ = nullptr;  // of the warm-up in progress
+  optim::LossScaler scaler_;
+  optim::AdamW* moments_ = nullptr;  // of the pretraining or warm-up in progress
   std::optional<NamedTensors> saved_moments_;
   std::optional<int64_t> saved_step_;  // of the last checkpoint
 };
 
 // The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.
+void pretrain(run::Run& run, lm::Model& model, const Text& text, const PretrainConfig& config, const Hooks& hooks = {});
 void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks = {});
 void k15(run::Run& run, lm::Model& model, const Task& task, const K15Config& config, const Hooks& hooks = {});
 

@@ -14,8 +14,8 @@
 namespace gradus::autograd {
 
 inline Parameter random_parameter(Shape shape, DType dtype, uint64_t stream, double scale = 1) {
-  return {fmt::format("p{}", stream), kernels::random_tensor(shape, dtype, stream, scale), Tensor::zeros(shape, dtype),
-          kernels::PackedMatrix{}};
+  return {
+      fmt::format("p{}", stream), kernels::random_tensor(shape, dtype, stream, scale), Tensor::zeros(shape, dtype), {}};
 }
 
 // y = f(inputs), with `parameters` captured by f. Held by pointer: f refers to what lies in it.

@@ -72,9 +72,19 @@ TEST(WrongUsage, NamesSettingsThatCannotBe) {
   expect_refused({"train", "chain", "sft.learning_rate=-1"}, 2, "learning_rate is -1");
   expect_refused({"train", "chain", "sft.first_max_difficulty=99999999999"}, 2, "out of range");
   expect_refused({"train", "chain", "seed=-1"}, 2, "seed is -1");
+  expect_refused({"train", "chain", "precision=bf61"}, 2, "precision 'bf61' is not known; did you mean 'bf16'?");
+  expect_refused({"train", "chain", "precision=bf16", "loss_scale=8"}, 2, "loss_scale=8 is for precision=fp16");
+  expect_refused({"train", "chain", "precision=fp16", "loss_scale=-1"}, 2, "loss_scale is -1");
   expect_refused({"train", "chain", "threads=1000"}, 2, "threads is 1000");
-  expect_refused({"train", "chain", "data=x.jsonl"}, 2, "only read by the task jsonl");
+  expect_refused({"train", "chain", "data=x.jsonl"}, 2, "only read by the tasks jsonl and text, not by chain");
   expect_refused({"train", "jsonl"}, 2, "the task jsonl needs data=FILE.jsonl");
+  expect_refused({"train", "text"}, 2, "the task text needs data=PATH");
+  expect_refused({"train", "text/k15", "data=x"}, 2, "text/k15: plain text has no answers to learn from");
+  expect_refused({"train", "chain/pretrain"}, 2, "chain/pretrain: pretrain learns from plain text only");
+  expect_refused({"train", "text", "data=x", "reward=./judge.py"}, 2, "reward=./judge.py judges answers");
+  expect_refused({"train", "text", "data=x", "pretrain.context=300"}, 2,
+                 "pretrain.context 300 is longer than architecture.max_positions 256");
+  expect_refused({"train", "text", "data=x", "pretrain.tokens=0"}, 2, "tokens is 0");
   expect_refused({"generate"}, 2, "gradus generate --help");
   expect_refused({"inspect", "1", "stacks"}, 2, "gradus inspect --help");
 }

@@ -177,7 +177,7 @@ TEST(Help, ListsWhatThereIs) {
 TEST(List, PrintsAnObjectPerEntry) {
   std::vector<std::string> names;
   for (const json& entry : objects(run_program({"list", "--json"}).out)) names.push_back(entry["name"]);
-  EXPECT_THAT(names, ::testing::IsSupersetOf({"k15", "rest", "sft", "chain", "jsonl", "f32"}));
+  EXPECT_THAT(names, ::testing::IsSupersetOf({"pretrain", "k15", "rest", "sft", "chain", "jsonl", "text", "f32"}));
   EXPECT_THAT(run_program({"list", "tasks"}).out, Not(HasSubstr("k15")));
 }
 

@@ -68,6 +68,29 @@ INSTANTIATE_TEST_SUITE_P(Moments, ResumeAfterKill,
                          ::testing::Values(step("sft", 1), step("sft", 150), step("sft", 210), "\"before\"",
                                            step("k15", 1), step("k15", 2), step("k15", 3)));
 
+// In 16 bits a checkpoint keeps master weights and the scaler's state, or bf16 weights and nothing besides.
+class ResumeIn16Bits : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ResumeIn16Bits, GivesTheBitsOfAnUninterruptedRun) {
+  const TemporaryFolder folder;
+  const std::string whole = folder / "whole", killed = folder / "killed";
+  const Words precision = {"precision=" + GetParam()};
+  ASSERT_EQ(run_program(small_training(whole, precision)).exit_code, 0);
+  Words words = small_training(killed, precision);
+  for (const std::string& moment : {step("sft", 150), step("sft", 210), step("k15", 3)}) {
+    Program program(words);
+    program.read_until(moment);
+    program.send(SIGKILL);
+    ASSERT_EQ(program.wait().exit_code, 128 + SIGKILL);
+    words = {"resume", killed, "--json"};
+  }
+  const Outcome outcome = run_program(words);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_same_run(read_run(killed), read_run(whole));
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, ResumeIn16Bits, ::testing::Values("bf16", "fp16", "bf16-pure"));
+
 TEST_F(Resume, AfterManyKillsGivesTheBitsOfAnUninterruptedRun) {
   Words words = small_training(run_);
   for (const std::string& moment : {step("sft", 205), step("sft", 220), step("k15", 1), step("k15", 3)}) {

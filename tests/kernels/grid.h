@@ -13,6 +13,7 @@
 #include "gradus/core/rng.h"
 #include "gradus/core/tensor.h"
 #include "gradus/core/thread_pool.h"
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/isa.h"
 
 namespace gradus::kernels {
@@ -43,19 +44,12 @@ void for_1_2_3_threads(Body body) {
   set_pool_threads(available_cpus());
 }
 
-// Normal numbers times `scale`; the same for the same (shape, stream).
+// Normal numbers times `scale`, rounded to dtype; the same for the same (shape, stream).
 inline Tensor random_tensor(Shape shape, DType dtype, uint64_t stream, double scale = 1) {
-  Tensor t = Tensor::empty(shape, dtype);
+  Tensor t = Tensor::empty(shape, DType::f64);
   Rng rng(1, Purpose::test, stream);
-  for (int64_t i = 0; i < t.numel(); ++i) {
-    const double x = scale * rng.normal();
-    if (dtype == DType::f32) {
-      t.data<float>()[i] = static_cast<float>(x);
-    } else {
-      t.data<double>()[i] = x;
-    }
-  }
-  return t;
+  for (double& x : t.span<double>()) x = scale * rng.normal();
+  return converted(t, dtype);
 }
 
 inline std::vector<int32_t> random_ids(int64_t n, int64_t limit, uint64_t stream) {

@@ -22,13 +22,14 @@ TEST(RmsNorm, VectorKernelsEqualTheReferenceBitForBit) {
       for (const int64_t cols : {1, 2, 7, 16, 31, 64, 257}) {
         const Tensor x = random_tensor({rows, cols}, DType::f32, 1), gain = random_tensor({cols}, DType::f32, 2);
         Tensor y = Tensor::zeros(x.shape()), inv_rms = Tensor::zeros({rows});
-        ref::rms_norm<float>({.x = x.data<float>(),
-                              .gain = gain.data<float>(),
-                              .eps = 1e-6f,
-                              .rows = rows,
-                              .cols = cols,
-                              .y = y.data<float>(),
-                              .inv_rms = inv_rms.data<float>()});
+        for (int64_t r = 0; r < rows; ++r) {
+          ref::rms_norm<float>({.x = x.data<float>() + r * cols,
+                                .gain = gain.data<float>(),
+                                .eps = 1e-6f,
+                                .cols = cols,
+                                .y = y.data<float>() + r * cols,
+                                .inv_rms = inv_rms.data<float>() + r});
+        }
         const Forward f = forward(x, gain);
         EXPECT_TRUE(same_bits(f.y, y));
         EXPECT_TRUE(same_bits(f.inv_rms, inv_rms));
@@ -46,14 +47,16 @@ TEST(RmsNorm, BackwardEqualsTheReferenceInChunksOfRows) {
         Tensor d_x = Tensor::zeros(x.shape()), d_gain = random_tensor({cols}, DType::f32, 4);
         Tensor d_x_ref = Tensor::zeros(x.shape()), d_gain_ref = d_gain.clone(), partial = Tensor::zeros({cols});
         for (int64_t begin = 0; begin < rows; begin += kNormRowChunk) {
-          ref::rms_norm_backward<float>({.x = x.data<float>() + begin * cols,
-                                         .gain = gain.data<float>(),
-                                         .inv_rms = inv_rms.data<float>() + begin,
-                                         .d_y = d_y.data<float>() + begin * cols,
-                                         .rows = std::min(kNormRowChunk, rows - begin),
-                                         .cols = cols,
-                                         .d_x = d_x_ref.data<float>() + begin * cols,
-                                         .d_gain = partial.data<float>()});
+          partial.fill_zero();
+          for (int64_t r = begin; r < std::min(rows, begin + kNormRowChunk); ++r) {
+            ref::rms_norm_backward<float>({.x = x.data<float>() + r * cols,
+                                           .gain = gain.data<float>(),
+                                           .inv_rms = inv_rms.data<float>()[r],
+                                           .d_y = d_y.data<float>() + r * cols,
+                                           .cols = cols,
+                                           .d_x = d_x_ref.data<float>() + r * cols,
+                                           .d_gain = partial.data<float>()});
+          }
           for (int64_t j = 0; j < cols; ++j) d_gain_ref.data<float>()[j] += partial.data<float>()[j];
         }
         rms_norm_backward(x, gain, inv_rms, d_y, d_x, d_gain);
@@ -117,10 +120,12 @@ TEST(RmsNorm, MismatchesAreInvalidArguments) {
             ErrorCode::invalid_argument);
 }
 
-TEST(RmsNorm, OtherDtypesAreUnsupported) {
-  const Tensor x = Tensor::zeros({4, 8}, DType::bf16), gain = Tensor::zeros({8}, DType::bf16);
-  Tensor y = Tensor::zeros({4, 8}, DType::bf16), inv_rms = Tensor::zeros({4}, DType::bf16);
-  EXPECT_EQ(error_code_of([&] { rms_norm(x, gain, 1e-6, y, inv_rms); }), ErrorCode::unsupported);
+TEST(RmsNorm, OtherDtypesAreErrors) {
+  const Tensor half = Tensor::zeros({4, 8}, DType::bf16), whole = Tensor::zeros({4, 8}, DType::i32);
+  Tensor y = Tensor::zeros({4, 8}, DType::bf16), inv_rms = Tensor::zeros({4}), n = Tensor::zeros({4, 8}, DType::i32);
+  EXPECT_EQ(error_code_of([&] { rms_norm(half, Tensor::zeros({8}, DType::bf16), 1e-6, y, inv_rms); }),
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(error_code_of([&] { rms_norm(whole, Tensor::zeros({8}), 1e-6, n, inv_rms); }), ErrorCode::unsupported);
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ TEST(Sampling, WrongArgumentsAreErrors) {
   EXPECT_EQ(error_code_of([&] { sample(z, -1, random_uniforms(2, 1)); }), ErrorCode::invalid_argument);
   EXPECT_EQ(error_code_of([&] { sample(z, 1, random_uniforms(1, 1)); }), ErrorCode::invalid_argument);
   EXPECT_EQ(error_code_of([&] {
-              sample(Tensor::zeros({2, 5}, DType::f64), 1, random_uniforms(2, 1));
+              sample(Tensor::zeros({2, 5}, DType::i32), 1, random_uniforms(2, 1));
             }),
             ErrorCode::unsupported);
 }

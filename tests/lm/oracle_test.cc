@@ -30,10 +30,8 @@ struct Fixture {
       const Tensor* t = weights.find(p->name);
       ASSERT_NE(t, nullptr) << p->name;
       ASSERT_EQ(t->shape(), p->value.shape()) << p->name;
-      for (int64_t i = 0; i < t->numel(); ++i) {
-        if (model.dtype() == DType::f64) p->value.data<double>()[i] = t->data<float>()[i];
-        if (model.dtype() == DType::f32) p->value.data<float>()[i] = t->data<float>()[i];
-      }
+      kernels::convert(*t, p->weights());
+      p->changed();
     }
     EXPECT_EQ(weights.tensors.size(), model.parameters().size());
   }
@@ -48,12 +46,12 @@ struct Fixture {
 };
 
 double value(const Tensor& x, int64_t i) {
-  return x.dtype() == DType::f64 ? x.data<double>()[i] : static_cast<double>(x.data<float>()[i]);
+  return kernels::converted(x, DType::f64).data<double>()[i];
 }
 
-void expect_logits(const char* name, DType dtype, double tolerance) {
+void expect_logits(const char* name, nn::Precision precision, double tolerance) {
   const Fixture fixture(name);
-  nn::Transformer model(fixture.config.model, dtype);
+  nn::Transformer model(fixture.config.model, precision);
   fixture.fill(model);
   nn::Tape tape(nn::Tape::Mode::inference);
   const Tensor logits = model.logits(model.hidden(tape, fixture.batch()).value());
@@ -66,9 +64,9 @@ void expect_logits(const char* name, DType dtype, double tolerance) {
   EXPECT_LE(error, tolerance);
 }
 
-void expect_log_probs(const char* name, DType dtype, double tolerance) {
+void expect_log_probs(const char* name, nn::Precision precision, double tolerance) {
   const Fixture fixture(name);
-  nn::Transformer model(fixture.config.model, dtype);
+  nn::Transformer model(fixture.config.model, precision);
   fixture.fill(model);
   const nn::TokenBatch batch = fixture.batch();
   std::vector<int32_t> rows, ids;  // each token but the first of its sequence, predicted by the row before
@@ -87,19 +85,19 @@ void expect_log_probs(const char* name, DType dtype, double tolerance) {
 }
 
 TEST(Oracle, DoubleLogitsEqualTransformers) {
-  for (const char* name : kModels) expect_logits(name, DType::f64, 1e-12);
+  for (const char* name : kModels) expect_logits(name, nn::Precision::fp64, 1e-12);
 }
 
 TEST(Oracle, FloatLogitsAgreeWithTransformersOnEveryInstructionSet) {
   kernels::for_each_isa([] {
-    for (const char* name : kModels) expect_logits(name, DType::f32, 1e-5);
+    for (const char* name : kModels) expect_logits(name, nn::Precision::fp32, 1e-5);
   });
 }
 
 TEST(Oracle, LogProbabilitiesEqualTransformers) {
   for (const char* name : kModels) {
-    expect_log_probs(name, DType::f64, 1e-12);
-    expect_log_probs(name, DType::f32, 1e-5);
+    expect_log_probs(name, nn::Precision::fp64, 1e-12);
+    expect_log_probs(name, nn::Precision::fp32, 1e-5);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "gradus/core/file.h"
 #include "gradus/core/json.h"
 #include "gradus/core/rng.h"
+#include "gradus/lm/tokenizer/byte_characters.h"
 #include "gradus/lm/tokenizer/utf8.h"
 #include "tests/core/expect_error.h"
 
@@ -121,6 +122,62 @@ TEST(Tokenizer, AnyTextOfTheAlphabetSurvivesTheRoundTrip) {
   }
 }
 
+TEST(ByteCharacters, AreThoseOfGpt2) {
+  EXPECT_EQ(byte_character('A'), "A");
+  EXPECT_EQ(byte_character(' '), "\xc4\xa0");   // U+0120
+  EXPECT_EQ(byte_character('\n'), "\xc4\x8a");  // U+010A
+  EXPECT_EQ(byte_character(0xe9), "\xc3\xa9");
+  EXPECT_EQ(byte_character(0xad), "\xc5\x83");  // U+0143, the last of the others
+  for (int byte = 0; byte < 256; ++byte) {
+    EXPECT_EQ(byte_of_character(byte_character(static_cast<uint8_t>(byte))), byte);
+  }
+  for (const char* other : {"", " ", "\n", "AB", "\xc5\x84", "\xff"}) {
+    EXPECT_EQ(byte_of_character(other), std::nullopt) << other;
+  }
+}
+
+TEST(ByteTokenizer, AnyBytesSurviveTheRoundTripAndEachHasItsOwnId) {
+  const Tokenizer t = byte_tokenizer();
+  EXPECT_EQ(t.n_vocab(), 257);
+  EXPECT_TRUE(t.is_byte_level());
+  EXPECT_EQ(t.eos_id(), 256);
+  EXPECT_EQ(t.pad_id(), 256);
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) {
+    EXPECT_EQ(t.byte_ids()[static_cast<size_t>(byte)], byte);
+    all += static_cast<char>(byte);
+  }
+  const Ids ids = t.encode(all);
+  EXPECT_TRUE(std::ranges::equal(ids, t.byte_ids()));
+  EXPECT_EQ(t.decode(ids), all);
+
+  Rng rng(1, Purpose::test);
+  for (int i = 0; i < 200; ++i) {
+    std::string text(static_cast<size_t>(rng.below(50)), '\0');
+    for (char& c : text) c = static_cast<char>(rng.below(256));
+    EXPECT_EQ(t.decode(t.encode(text)), text);
+  }
+}
+
+TEST(ByteTokenizer, TheEndTokenIsReadAndSkipped) {
+  const Tokenizer t = byte_tokenizer("<end>");
+  const Ids ids{'a', 256, 0xff};
+  EXPECT_EQ(t.encode("a<end>\xff"), ids);
+  EXPECT_EQ(t.decode(ids), "a<end>\xff");
+  EXPECT_EQ(t.decode(ids, {.skip_special = true}), "a\xff");
+}
+
+TEST(ByteTokenizer, RefusesAnEndThatIsAByteAndAVocabularyThatIsNotOfBytes) {
+  EXPECT_GRADUS_ERROR(byte_tokenizer("A"), invalid_argument, "\"A\" is there twice");
+  EXPECT_GRADUS_ERROR(byte_tokenizer(""), invalid_argument, "token 256 is empty");
+  Vocabulary v = byte_tokenizer().vocabulary();
+  v.tokens[7] = "\n";
+  EXPECT_GRADUS_ERROR(Tokenizer{v}, invalid_argument, "token 7 \"\\n\" stands for no byte");
+  v.tokens[7] = "<seven>";
+  v.special_ids.push_back(7);
+  EXPECT_GRADUS_ERROR(Tokenizer{v}, invalid_argument, "no token stands for the byte 0x07");
+}
+
 // tests/fixtures/tokenizer is made by the `tokenizers` package (tools/oracle/make_tokenizer_fixture.py).
 class TokenizersPackage : public ::testing::Test {
  protected:
@@ -145,6 +202,21 @@ TEST_F(TokenizersPackage, EncodesAndDecodesAsWeDo) {
     EXPECT_EQ(ids, c["ids"].get<Ids>()) << c["text"];
     EXPECT_EQ(ours_.decode(ids), c["decoded"].get<std::string>());
     EXPECT_EQ(ours_.decode(ids, {.skip_special = true}), c["decoded_without_special"].get<std::string>());
+  }
+}
+
+TEST(TokenizersPackageBytes, WritesReadsEncodesAndDecodesAsWeDo) {
+  const Tokenizer ours = byte_tokenizer();
+  const std::string text = read_file(kFixtures + "byte_tokenizer.json");
+  EXPECT_EQ(parse_json(tokenizer_json(ours), "ours"), parse_json(text, "theirs"));
+  EXPECT_TRUE(parse_tokenizer_json(text, "byte_tokenizer.json") == ours);
+  const json document = parse_json(read_file(kFixtures + "byte_encodings.json"), "byte_encodings.json");
+  ASSERT_FALSE(document["cases"].empty());
+  for (const json& c : document["cases"]) {
+    const Ids ids = ours.encode(c["text"].get<std::string>());
+    EXPECT_EQ(ids, c["ids"].get<Ids>()) << c["text"];
+    EXPECT_EQ(ours.decode(ids), c["decoded"].get<std::string>());
+    EXPECT_EQ(ours.decode(ids, {.skip_special = true}), c["decoded_without_special"].get<std::string>());
   }
 }
 
@@ -180,6 +252,35 @@ TEST_F(TokenizerJson, TheConfigurationNamesEndAndPadding) {
   EXPECT_GRADUS_ERROR(read(none, R"({})"), corrupt, "names no eos_token");
   EXPECT_GRADUS_ERROR(read(none, R"([])"), corrupt, "not a JSON object");
   EXPECT_GRADUS_ERROR(read(none, R"({)"), corrupt, "tokenizer_config.json): not valid JSON");
+}
+
+TEST_F(TokenizerJson, OfBytesSurvivesTheRoundTripAndMustHaveThemAll) {
+  const Tokenizer t = byte_tokenizer("<end>");
+  EXPECT_TRUE(parse_tokenizer_json(tokenizer_json(t), "t.json", tokenizer_config_json(t)) == t);
+  EXPECT_FALSE(t == byte_tokenizer());
+  const auto read_bytes = [&](auto change) {
+    json document = parse_json(tokenizer_json(t), "t.json");
+    change(document);
+    return parse_tokenizer_json(write_json(document), "t.json");
+  };
+  EXPECT_TRUE(read_bytes([](json& d) { d["pre_tokenizer"]["use_regex"] = true; }) == t);
+  EXPECT_GRADUS_ERROR(read_bytes([](json& d) { d["pre_tokenizer"]["add_prefix_space"] = true; }), unsupported,
+                      "add_prefix_space");
+  EXPECT_GRADUS_ERROR(read_bytes([](json& d) { d["pre_tokenizer"] = nullptr; }), unsupported,
+                      "decoder \"ByteLevel\" without a pre_tokenizer");
+  EXPECT_GRADUS_ERROR(read_bytes([](json& d) {
+                        d["decoder"] = {{"type", "Fuse"}};
+                      }),
+                      unsupported, "a pre_tokenizer \"ByteLevel\" and a decoder \"Fuse\"");
+  const auto rename_a = [](json& d, const char* name) {
+    d["model"]["vocab"].erase("A");
+    d["model"]["vocab"][name] = 65;
+  };
+  EXPECT_GRADUS_ERROR(read_bytes([&](json& d) { rename_a(d, "\xe4\xb8\xad"); }), unsupported, "stands for no byte");
+  EXPECT_GRADUS_ERROR(read_bytes([&](json& d) {
+                        d["added_tokens"].push_back({{"id", 65}, {"content", "A"}, {"special", true}});
+                      }),
+                      unsupported, "tokens for 255 of the 256 bytes");
 }
 
 TEST_F(TokenizerJson, AcceptsEqualStructures) {

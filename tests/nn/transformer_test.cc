@@ -41,12 +41,9 @@ void randomise(Transformer& model) {
     Parameter& p = *model.parameters()[i];
     const bool is_gain = p.name.ends_with("norm.weight");
     const double scale = p.value.rank() == 1 ? 0.3 : 1.0 / std::sqrt(static_cast<double>(p.value.dim(1)));
-    const Tensor x = random_tensor(p.value.shape(), model.dtype(), i, scale);
-    p.value.copy_from(x);
-    for (int64_t j = 0; is_gain && j < p.value.numel(); ++j) {
-      if (model.dtype() == DType::f64) p.value.data<double>()[j] += 1;
-      if (model.dtype() == DType::f32) p.value.data<float>()[j] += 1;
-    }
+    Tensor x = random_tensor(p.value.shape(), DType::f64, i, scale);
+    for (double& v : x.span<double>()) v += is_gain ? 1 : 0;
+    kernels::convert(x, p.weights());
     p.changed();
   }
 }
@@ -80,7 +77,7 @@ struct Loss {
   double value() {
     Tape tape(Tape::Mode::inference);
     const Tensor x = on(tape).value();
-    return x.dtype() == DType::f64 ? x.data<double>()[0] : static_cast<double>(x.data<float>()[0]);
+    return kernels::converted(x, DType::f64).data<double>()[0];
   }
   std::vector<Tensor> gradients() {
     model.allocate_gradients();
@@ -98,7 +95,7 @@ class TransformerVariants : public testing::TestWithParam<Variant> {};
 TEST_P(TransformerVariants, GradientsAreCentralDifferences) {
   constexpr double kStep = 1e-6;
   constexpr int64_t kElements = 12;  // of each parameter, spread over it
-  Transformer model(GetParam().config, DType::f64);
+  Transformer model(GetParam().config, Precision::fp64);
   randomise(model);
   Loss loss(model, whole_sequences(std::vector<int64_t>{5, 1, 3}));
   const std::vector<Tensor> gradients = loss.gradients();
@@ -121,7 +118,7 @@ TEST_P(TransformerVariants, GradientsAreCentralDifferences) {
 }
 
 TEST_P(TransformerVariants, FloatAgreesWithDoubleOnEveryInstructionSet) {
-  Transformer wide(GetParam().config, DType::f64);
+  Transformer wide(GetParam().config, Precision::fp64);
   randomise(wide);
   const TokenBatch batch = whole_sequences(std::vector<int64_t>{70, 1, 9});
   Loss wide_loss(wide, batch);

@@ -12,7 +12,7 @@ using kernels::random_tensor;
 using kernels::same_bits;
 
 Parameter parameter(Shape shape, uint64_t stream, DType dtype = DType::f32) {
-  return {"p", random_tensor(shape, dtype, stream), Tensor::zeros(shape, dtype), kernels::PackedMatrix{}};
+  return {"p", random_tensor(shape, dtype, stream), Tensor::zeros(shape, dtype), {}};
 }
 
 void set_gradient(Parameter& p, int64_t step) {
@@ -86,7 +86,7 @@ TEST(AdamW, ResetIsANewOptimiser) {
     a.step(0.1);
   }
   used.value.copy_from(start);
-  a.reset();
+  a.reset(1);
   EXPECT_EQ(a.steps(), 0);
   AdamW b({&fresh}, {});
   for (int64_t step = 0; step < 3; ++step) {
@@ -129,7 +129,7 @@ TEST(AdamW, MakesNoStorageInTheSteadyState) {
   AdamW optimiser({&p}, {});
   const int64_t before = tensor_storages_created();
   optimiser.step(0.1);
-  optimiser.reset();
+  optimiser.reset(1);
   optimiser.step(0.1);
   EXPECT_EQ(tensor_storages_created(), before);
 }

@@ -13,7 +13,7 @@ using kernels::random_tensor;
 using kernels::same_bits;
 
 Parameter parameter(Shape shape, uint64_t stream) {
-  return {"p", Tensor::zeros(shape), random_tensor(shape, DType::f32, stream), kernels::PackedMatrix{}};
+  return {"p", Tensor::zeros(shape), random_tensor(shape, DType::f32, stream), {}};
 }
 
 TEST(GlobalGradientNorm, IsThatOfAllGradientsTogether) {

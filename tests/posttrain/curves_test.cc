@@ -35,6 +35,17 @@ TEST(Curves, EachPhaseGetsAPicture) {
   EXPECT_THAT(read_file(folder / "warm-up.svg"), HasSubstr("chain/k15: supervised warm-up"));
 }
 
+TEST(Curves, PretrainingShowsBothLossesInBits) {
+  const gradus::testing::TemporaryFolder folder;
+  add(folder.path(),
+      {{10, "pretrain", "loss", 2.0}, {20, "pretrain", "loss", 1.0}, {20, "pretrain", "held_out_bits_per_byte", 1.5}});
+  EXPECT_THAT(write_curves(folder.path(), "text/pretrain"), ElementsAre(folder / "curves.svg"));
+  const std::string svg = read_file(folder / "curves.svg");
+  EXPECT_THAT(svg, HasSubstr("text/pretrain: next-token prediction"));
+  EXPECT_THAT(svg, HasSubstr("held-out text"));
+  EXPECT_THAT(svg, HasSubstr(">bits per byte<"));
+}
+
 TEST(Curves, APhaseThatWasNotHasNone) {
   const gradus::testing::TemporaryFolder folder;
   add(folder.path(), {{1, "k15", "reward_mean", 0.5}});

@@ -22,6 +22,26 @@ struct Data {
   }
 };
 
+// Answers to the same prompts: one that ends inside a key block behind another, one of a token only, one alone.
+struct SharedPrompts : Data {
+  explicit SharedPrompts(int64_t n_vocab) : Data(n_vocab) {
+    tokens.clear();
+    sequences.clear();
+    weights.clear();
+    constexpr int64_t kPrompts[] = {70, 70, 70, 70, 9, 9, 12}, kResponses[] = {5, 1, 50, 3, 20, 60, 8};
+    for (size_t i = 0; i < std::size(kPrompts); ++i) {
+      tokens.push_back(kernels::random_ids(kPrompts[i], n_vocab, 50 + static_cast<uint64_t>(kPrompts[i])));
+      const std::vector<int32_t> response = kernels::random_ids(kResponses[i], n_vocab, 90 + i);
+      tokens.back().insert(tokens.back().end(), response.begin(), response.end());
+    }
+    Rng rng(5, Purpose::test);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      sequences.push_back({tokens[i], kPrompts[i]});
+      weights.push_back(rng.normal());
+    }
+  }
+};
+
 struct Outcome {
   std::vector<std::vector<float>> log_probs;
   std::vector<Tensor> gradients;
@@ -115,10 +135,8 @@ TEST(PackedLikelihood, GradientIsTheSumOfThoseOfTheSequences) {
   }
 }
 
-TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
-  lm::Model model = tiny_model(FirstBit());
-  const Data data(model.tokenizer().n_vocab());
-  const Outcome out = run(model, data, 64, 0.8);
+void expect_gradient_is_the_slope(lm::Model& model, const Data& data, int64_t max_rows) {
+  const Outcome out = run(model, data, max_rows, 0.8);
   const auto loss = [&](nn::Transformer& wide) {
     double sum = 0;
     for (size_t i = 0; i < data.sequences.size(); ++i) {
@@ -127,6 +145,43 @@ TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
     return sum;
   };
   expect_slopes(model.transformer(), out.gradients, loss, 1e-4);
+}
+
+TEST(PackedLikelihood, GradientIsTheSlopeOfTheLoss) {
+  lm::Model model = tiny_model(FirstBit());
+  expect_gradient_is_the_slope(model, Data(model.tokenizer().n_vocab()), 64);
+}
+
+// With one row a micro-batch every answer comes with its own prompt.
+TEST(PackedLikelihood, APromptThatIsComputedOnceChangesNoBitOfItsAnswers) {
+  kernels::for_each_isa([] {
+    lm::Model model = tiny_model(FirstBit());
+    const SharedPrompts data(model.tokenizer().n_vocab());
+    const Outcome alone = run(model, data, 1, 0.7);
+    EXPECT_EQ(alone.losses.size(), data.sequences.size());
+    for (const int64_t max_rows : {76, 140, 4096}) {
+      EXPECT_EQ(run(model, data, max_rows, 0.7).log_probs, alone.log_probs) << max_rows;
+    }
+  });
+}
+
+TEST(PackedLikelihood, ASharedPromptTakesItsRowsOnce) {
+  lm::Model model = tiny_model(FirstBit());
+  const SharedPrompts data(model.tokenizer().n_vocab());  // 70 + (4 + 0 + 49 + 2), 9 + (19 + 59), 19 rows
+  EXPECT_EQ(run(model, data, 231).losses.size(), 1u);
+  EXPECT_EQ(run(model, data, 230).losses.size(), 2u);
+}
+
+TEST(PackedLikelihood, GradientThroughSharedPromptsIsTheSlopeOfTheLoss) {
+  lm::Model model = tiny_model(FirstBit());
+  expect_gradient_is_the_slope(model, SharedPrompts(model.tokenizer().n_vocab()), 4096);
+}
+
+TEST(PackedLikelihood, GradientThroughSharedPromptsHasTheSameBitsOnEveryNumberOfThreads) {
+  lm::Model model = tiny_model(FirstBit());
+  const SharedPrompts data(model.tokenizer().n_vocab());
+  const Outcome want = run(model, data, 4096);
+  kernels::for_1_2_3_threads([&] { EXPECT_TRUE(same_bits(run(model, data, 4096).gradients, want.gradients)); });
 }
 
 TEST(PackedLikelihood, AWeightOfZeroAddsNothing) {

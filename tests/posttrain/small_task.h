@@ -77,12 +77,9 @@ inline double metric(const std::vector<std::pair<std::string, double>>& metrics,
 
 // A model in double with the same weights: the oracle for slopes.
 inline std::unique_ptr<nn::Transformer> in_double(const nn::Transformer& model) {
-  auto wide = std::make_unique<nn::Transformer>(model.config(), DType::f64);
+  auto wide = std::make_unique<nn::Transformer>(model.config(), nn::Precision::fp64);
   for (size_t i = 0; i < wide->parameters().size(); ++i) {
-    const Tensor& from = model.parameters()[i]->value;
-    for (int64_t j = 0; j < from.numel(); ++j) {
-      wide->parameters()[i]->value.data<double>()[j] = from.data<float>()[j];
-    }
+    kernels::convert(model.parameters()[i]->value, wide->parameters()[i]->value);
   }
   return wide;
 }

@@ -153,15 +153,18 @@ Counts steady_state(Step step) {
 
 // A model and a fixed batch, enough rows for oneDNN and for several micro-batches.
 struct Loop {
-  lm::Model model = tiny_model(
-      Chain(), 1, {.layers = 1, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true});
+  lm::Model model;
   std::vector<std::vector<int32_t>> tokens;
   std::vector<TrainSequence> sequences;
   optim::AdamW optimiser{model.transformer().parameters(), {.weight_decay = 0.01}};
   PackedLikelihood likelihood{model.transformer(), 1.0, 1000};
   run::TrainStep train_step;
 
-  explicit Loop(int64_t shards = 1) : train_step(optimiser, {.clip_norm = 1, .shards = shards}) {
+  explicit Loop(int64_t shards = 1, nn::Precision precision = nn::Precision::fp32)
+      : model(lm::Model::create(
+            {.layers = 1, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true},
+            lm::character_tokenizer(Chain().alphabet(), Chain().end_of_text()), 1, precision)),
+        train_step(optimiser, {.clip_norm = 1, .shards = shards}) {
     model.transformer().allocate_gradients();
     for (uint64_t i = 0; i < 32; ++i) {
       tokens.push_back(kernels::random_ids(20 + static_cast<int64_t>(3 * i % 71), model.tokenizer().n_vocab(), i));
@@ -213,6 +216,13 @@ TEST(SteadyState, ATrainStepWithOnednnAllocatesNothingOutsideIt) {
 TEST(SteadyState, ATrainStepInShardsAllocatesNothing) {
   Loop loop(5);
   expect_no_allocations(loop);
+}
+
+TEST(SteadyState, ATrainStepIn16BitsAllocatesNothing) {
+  for (const nn::Precision precision : {nn::Precision::bf16, nn::Precision::fp16, nn::Precision::bf16_pure}) {
+    Loop loop(1, precision);
+    expect_no_allocations(loop);
+  }
 }
 
 TEST(SteadyState, AnEvaluationAllocatesNothing) {

@@ -15,7 +15,7 @@ using kernels::same_bits;
 
 // A problem with one weight matrix: the loss of shard s is sum_ij c_ij(s) (x(s) W^T)_ij.
 struct Problem {
-  Parameter weight{"w", random_tensor({3, 5}, DType::f32, 1), Tensor::zeros({3, 5}), {}};
+  Parameter weight{"w", random_tensor({3, 5}, DType::f32, 1), Tensor::zeros({3, 5})};
   optim::AdamW optimiser{{&weight}, {.weight_decay = 0.1}};
   Tape tape;
   double scale = 1;  // of the loss
@@ -69,8 +69,8 @@ TEST(TrainStep, ClipsTheNormAndReportsItUnclipped) {
 TEST(TrainStep, APowerOfTwoAsLossScaleChangesNoBit) {
   Problem a, b;
   const TrainStepResult plain = TrainStep(a.optimiser, {.clip_norm = 0.5}).run(0, 0.1, a.accumulate());
-  const TrainStepResult scaled =
-      TrainStep(b.optimiser, {.clip_norm = 0.5, .loss_scale = 4096}).run(0, 0.1, b.accumulate());
+  optim::LossScaler scaler(optim::LossScalerConfig::fixed(4096));
+  const TrainStepResult scaled = TrainStep(b.optimiser, {.clip_norm = 0.5}, &scaler).run(0, 0.1, b.accumulate());
   EXPECT_EQ(scaled.loss, plain.loss);
   EXPECT_EQ(scaled.grad_norm, plain.grad_norm);
   EXPECT_TRUE(same_bits(a.weight.value, b.weight.value));

@@ -13,6 +13,13 @@ import tokenizers
 import transformers
 
 
+# What a token of a byte-level vocabulary stands for (GPT-2's table).
+def byte_of_token(token):
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return ord(token) if ord(token) in printable else others[ord(token) - 0x100]
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -26,13 +33,22 @@ def main():
     special = {token["content"]: token["id"] for token in written["added_tokens"]}
     assert sorted({**vocab, **special}.values()) == list(range(len({**vocab, **special}))), "ids have gaps"
 
-    characters = [token for token in vocab if len(token) == 1]
+    byte_level = written["pre_tokenizer"] is not None
+    if byte_level:
+        tokens = [token for token in vocab if token not in special]
+        byte_of = {token: byte_of_token(token) for token in tokens}
+        token_of = {byte: token for token, byte in byte_of.items()}
+        assert sorted(token_of) == list(range(256)), "a byte has no token"
+        characters = [chr(c) for c in [*range(0x800), *range(0x4E00, 0x4F00), *range(0x1F600, 0x1F640)]]
+    else:
+        characters = [token for token in vocab if len(token) == 1]
     draw = random.Random(0)
     for _ in range(1000):
         text = "".join(draw.choices(characters, k=draw.randrange(40)))
         ids = tokenizer.encode(text).ids
         if not any(token in text for token in special if len(token) > 1):
-            assert ids == [vocab[character] for character in text], f"{text!r} is encoded as {ids}"
+            wanted = [vocab[token_of[b]] for b in text.encode()] if byte_level else [vocab[c] for c in text]
+            assert ids == wanted, f"{text!r} is encoded as {ids}"
         assert tokenizer.decode(ids, skip_special_tokens=False) == text, f"{text!r} is not decoded to itself"
 
     loaded = transformers.PreTrainedTokenizerFast.from_pretrained(folder)

@@ -27,10 +27,6 @@ void Axpy(float alpha, const float* x, int64_t n, float* y) {
   ForVectors(n, [&](int64_t i, auto io) HWY_ATTR { io.Store(hn::MulAdd(a, io.Load(x + i), io.Load(y + i)), y + i); });
 }
 
-void AddBias(const float* bias, int64_t rows, int64_t cols, float* y) {
-  for (int64_t r = 0; r < rows; ++r) Add(y + r * cols, bias, cols, y + r * cols);
-}
-
 void SumRows(const float* x, int64_t rows, int64_t cols, float* sum) {
   ForVectors(cols, [&](int64_t j, auto io) HWY_ATTR {
     FloatsV total = hn::Zero(Floats());
@@ -90,7 +86,6 @@ namespace gradus::kernels::cpu {
 HWY_EXPORT(Add);
 HWY_EXPORT(Scale);
 HWY_EXPORT(Axpy);
-HWY_EXPORT(AddBias);
 HWY_EXPORT(SumRows);
 HWY_EXPORT(Dot);
 HWY_EXPORT(AllFinite);
@@ -103,9 +98,6 @@ void scale(float s, int64_t n, float* x) {
 }
 void axpy(float alpha, const float* x, int64_t n, float* y) {
   HWY_DYNAMIC_DISPATCH(Axpy)(alpha, x, n, y);
-}
-void add_bias(const float* bias, int64_t rows, int64_t cols, float* y) {
-  HWY_DYNAMIC_DISPATCH(AddBias)(bias, rows, cols, y);
 }
 void sum_rows(const float* x, int64_t rows, int64_t cols, float* sum) {
   HWY_DYNAMIC_DISPATCH(SumRows)(x, rows, cols, sum);

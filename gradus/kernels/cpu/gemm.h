@@ -1,26 +1,45 @@
-// Our own f32 matrix product, one text for every instruction set, in the order of gradus/kernels/gemm.h.
+// Our own matrix product, one text for every instruction set, in the order of gradus/kernels/gemm.h. Its operands are
+// lanes of 32 bits: a float, or a pair of bf16 numbers at k = 2i and 2i + 1, which one step multiplies.
 #pragma once
 
 #include <cstdint>
 
+#include "gradus/core/dtype.h"
+
 namespace gradus::kernels::cpu {
+
+enum class GemmLane { f32, bf16_pair };
 
 // Columns of a packed panel on the active instruction set.
 int64_t gemm_panel_width();
 
-// Floats that `n_cols` columns of K rows take when packed.
-int64_t gemm_packed_size(int64_t k, int64_t n_cols);
+// Lanes that `n_cols` columns of K rows take when packed.
+int64_t gemm_packed_size(int64_t k_lanes, int64_t n_cols);
 
-// Packs op(B) [K, N] (row stride ldb of the stored matrix) into panels [ceil(N / width), K, width], zero-padded.
-// Parallel.
-void gemm_pack(const float* b, int64_t ldb, bool transpose_b, int64_t k, int64_t n, float* panels);
+// op(B) [K, N] as it is stored, row stride ldb. With bf16 the last lane of an odd K is filled with a zero.
+struct GemmRight {
+  GemmLane lane;
+  const void* b;  // float | BFloat16
+  int64_t ldb;
+  bool transpose;
+  int64_t k, n;
+
+  int64_t k_lanes() const { return lane == GemmLane::f32 ? k : (k + 1) / 2; }
+};
+
+// Packs op(B) into panels [ceil(N / width), k_lanes, width], zero-padded. Parallel.
+void gemm_pack(const GemmRight& right, float* panels);
 
 struct GemmArguments {
-  int64_t m, n, k, k_block;
-  const float* a;                    // op(A)(i, kk) = a[i * a_row_stride + kk * a_k_stride]
-  int64_t a_row_stride, a_k_stride;  // one of the two is 1
-  const float* panels;               // from gemm_pack
-  float* c;                          // [m, n] row stride ldc
+  GemmLane lane;
+  int64_t m, n, k, k_block;  // k_block is even
+  // op(A): stored [M, K], or [K, M] with `transpose_a`, row stride lda. Of bf16 pairs [M, K] needs an even K.
+  const void* a;  // float | BFloat16
+  int64_t lda;
+  bool transpose_a;
+  const float* panels;  // from gemm_pack
+  void* c;              // [m, n] row stride ldc
+  DType c_dtype;        // f32 | bf16 | f16
   int64_t ldc;
   bool accumulate;
 };

@@ -12,42 +12,33 @@ namespace gradus::kernels::HWY_NAMESPACE {
 namespace {
 
 void RmsNorm(const ref::RmsNorm<float>& a) {
-  for (int64_t r = 0; r < a.rows; ++r) {
-    const float* x = a.x + r * a.cols;
-    float* y = a.y + r * a.cols;
-    Lanes16 squares = Lanes16::Zero();
-    ForVectorsOf16(a.cols, [&](int64_t j, int64_t k, auto io) HWY_ATTR {
-      const FloatsV v = io.Load(x + j);
-      squares.v[k] = hn::MulAdd(v, v, squares.v[k]);
-    });
-    const float inv = 1.0f / std::sqrt(squares.Sum() / static_cast<float>(a.cols) + a.eps);
-    const FloatsV scale = hn::Set(Floats(), inv);
-    ForVectors(a.cols, [&](int64_t j, auto io)
-                           HWY_ATTR { io.Store(hn::Mul(hn::Mul(io.Load(x + j), scale), io.Load(a.gain + j)), y + j); });
-    a.inv_rms[r] = inv;
-  }
+  Lanes16 squares = Lanes16::Zero();
+  ForVectorsOf16(a.cols, [&](int64_t j, int64_t k, auto io) HWY_ATTR {
+    const FloatsV v = io.Load(a.x + j);
+    squares.v[k] = hn::MulAdd(v, v, squares.v[k]);
+  });
+  const float inv = 1.0f / std::sqrt(squares.Sum() / static_cast<float>(a.cols) + a.eps);
+  const FloatsV scale = hn::Set(Floats(), inv);
+  ForVectors(a.cols, [&](int64_t j, auto io) HWY_ATTR {
+    io.Store(hn::Mul(hn::Mul(io.Load(a.x + j), scale), io.Load(a.gain + j)), a.y + j);
+  });
+  *a.inv_rms = inv;
 }
 
 void RmsNormBackward(const ref::RmsNormBackward<float>& a) {
-  std::fill_n(a.d_gain, a.cols, 0.0f);
-  for (int64_t r = 0; r < a.rows; ++r) {
-    const float* x = a.x + r * a.cols;
-    const float* d_y = a.d_y + r * a.cols;
-    float* d_x = a.d_x + r * a.cols;
-    Lanes16 dots = Lanes16::Zero();
-    ForVectorsOf16(a.cols, [&](int64_t j, int64_t k, auto io) HWY_ATTR {
-      const FloatsV u = hn::Mul(io.Load(d_y + j), io.Load(a.gain + j));
-      dots.v[k] = hn::MulAdd(u, io.Load(x + j), dots.v[k]);
-    });
-    const float inv = a.inv_rms[r];
-    const float c = dots.Sum() * inv * inv * inv / static_cast<float>(a.cols);
-    const FloatsV inv_v = hn::Set(Floats(), inv), minus_c = hn::Set(Floats(), -c);
-    ForVectors(a.cols, [&](int64_t j, auto io) HWY_ATTR {
-      const FloatsV x_j = io.Load(x + j), d_y_j = io.Load(d_y + j);
-      io.Store(hn::MulAdd(d_y_j, hn::Mul(x_j, inv_v), io.Load(a.d_gain + j)), a.d_gain + j);
-      io.Store(hn::MulAdd(minus_c, x_j, hn::Mul(inv_v, hn::Mul(d_y_j, io.Load(a.gain + j)))), d_x + j);
-    });
-  }
+  Lanes16 dots = Lanes16::Zero();
+  ForVectorsOf16(a.cols, [&](int64_t j, int64_t k, auto io) HWY_ATTR {
+    const FloatsV u = hn::Mul(io.Load(a.d_y + j), io.Load(a.gain + j));
+    dots.v[k] = hn::MulAdd(u, io.Load(a.x + j), dots.v[k]);
+  });
+  const float inv = a.inv_rms;
+  const float c = dots.Sum() * inv * inv * inv / static_cast<float>(a.cols);
+  const FloatsV inv_v = hn::Set(Floats(), inv), minus_c = hn::Set(Floats(), -c);
+  ForVectors(a.cols, [&](int64_t j, auto io) HWY_ATTR {
+    const FloatsV x_j = io.Load(a.x + j), d_y_j = io.Load(a.d_y + j);
+    io.Store(hn::MulAdd(d_y_j, hn::Mul(x_j, inv_v), io.Load(a.d_gain + j)), a.d_gain + j);
+    io.Store(hn::MulAdd(minus_c, x_j, hn::Mul(inv_v, hn::Mul(d_y_j, io.Load(a.gain + j)))), a.d_x + j);
+  });
 }
 
 }  // namespace

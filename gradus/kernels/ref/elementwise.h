@@ -25,12 +25,6 @@ void axpy(T alpha, const T* x, int64_t n, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = mul_add(alpha, x[i], y[i]);
 }
 
-// y[r, j] += bias[j].
-template <class T>
-void add_bias(const T* bias, int64_t rows, int64_t cols, T* y) {
-  for (int64_t r = 0; r < rows; ++r) add(y + r * cols, bias, cols, y + r * cols);
-}
-
 // sum[j] = x[0, j] + x[1, j] + ..., from 0.
 template <class T>
 void sum_rows(const T* x, int64_t rows, int64_t cols, T* sum) {

@@ -13,20 +13,10 @@ void embedding(std::span<const int32_t> ids, const T* weight, int64_t cols, T* y
   for (size_t r = 0; r < ids.size(); ++r) std::copy_n(weight + ids[r] * cols, cols, y + static_cast<int64_t>(r) * cols);
 }
 
-// Columns [begin, end) of every row.
-struct Columns {
-  int64_t begin;
-  int64_t end;
-  int64_t all;  // columns of the matrix
-};
-
+// to += from, n elements.
 template <class T>
-void embedding_backward(std::span<const int32_t> ids, const T* d_y, Columns columns, T* d_weight) {
-  for (size_t r = 0; r < ids.size(); ++r) {
-    const T* from = d_y + static_cast<int64_t>(r) * columns.all;
-    T* to = d_weight + ids[r] * columns.all;
-    for (int64_t j = columns.begin; j < columns.end; ++j) to[j] += from[j];
-  }
+void add_row(const T* from, int64_t n, T* to) {
+  for (int64_t j = 0; j < n; ++j) to[j] += from[j];
 }
 
 }  // namespace gradus::kernels::ref

@@ -1,7 +1,6 @@
 // Oracle of gradus/kernels/norm.h: the contract's formulas in the contract's order.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -9,13 +8,12 @@
 
 namespace gradus::kernels::ref {
 
-// Arguments as in gradus/kernels/norm.h, of `rows` consecutive rows.
+// Arguments as in gradus/kernels/norm.h, of one row.
 template <class T>
 struct RmsNorm {
   const T* x;
   const T* gain;
   T eps;
-  int64_t rows;
   int64_t cols;
   T* y;
   T* inv_rms;
@@ -24,43 +22,33 @@ struct RmsNorm {
 template <class T>
 void rms_norm(const RmsNorm<T>& a) {
   const MultiplyAdd mul_add;
-  for (int64_t r = 0; r < a.rows; ++r) {
-    const T* x = a.x + r * a.cols;
-    T* y = a.y + r * a.cols;
-    const T squares = sum_16_lanes<T>(a.cols, [&](T lane, int64_t j) { return mul_add(x[j], x[j], lane); });
-    const T inv = T(1) / std::sqrt(squares / static_cast<T>(a.cols) + a.eps);
-    for (int64_t j = 0; j < a.cols; ++j) y[j] = (x[j] * inv) * a.gain[j];
-    a.inv_rms[r] = inv;
-  }
+  const T squares = sum_16_lanes<T>(a.cols, [&](T lane, int64_t j) { return mul_add(a.x[j], a.x[j], lane); });
+  const T inv = T(1) / std::sqrt(squares / static_cast<T>(a.cols) + a.eps);
+  for (int64_t j = 0; j < a.cols; ++j) a.y[j] = (a.x[j] * inv) * a.gain[j];
+  *a.inv_rms = inv;
 }
 
 template <class T>
 struct RmsNormBackward {
   const T* x;
   const T* gain;
-  const T* inv_rms;
+  T inv_rms;
   const T* d_y;
-  int64_t rows;
   int64_t cols;
   T* d_x;
-  T* d_gain;  // [cols] overwritten with the chain over these rows
+  T* d_gain;  // [cols] the chain over the rows goes on from it
 };
 
 template <class T>
 void rms_norm_backward(const RmsNormBackward<T>& a) {
   const MultiplyAdd mul_add;
-  std::fill_n(a.d_gain, a.cols, T(0));
-  for (int64_t r = 0; r < a.rows; ++r) {
-    const T* x = a.x + r * a.cols;
-    const T* d_y = a.d_y + r * a.cols;
-    T* d_x = a.d_x + r * a.cols;
-    const T inv = a.inv_rms[r];
-    const T dot = sum_16_lanes<T>(a.cols, [&](T lane, int64_t j) { return mul_add(d_y[j] * a.gain[j], x[j], lane); });
-    const T c = dot * inv * inv * inv / static_cast<T>(a.cols);
-    for (int64_t j = 0; j < a.cols; ++j) {
-      a.d_gain[j] = mul_add(d_y[j], x[j] * inv, a.d_gain[j]);
-      d_x[j] = mul_add(-c, x[j], inv * (d_y[j] * a.gain[j]));
-    }
+  const T inv = a.inv_rms;
+  const T dot = sum_16_lanes<T>(a.cols, [&](T lane, int64_t j) { return mul_add(a.d_y[j] * a.gain[j], a.x[j], lane); });
+  const T c = dot * inv * inv * inv / static_cast<T>(a.cols);
+  for (int64_t j = 0; j < a.cols; ++j) {
+    const T d_y = a.d_y[j];
+    a.d_gain[j] = mul_add(d_y, a.x[j] * inv, a.d_gain[j]);
+    a.d_x[j] = mul_add(-c, a.x[j], inv * (d_y * a.gain[j]));
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/json.h"
+#include "gradus/lm/tokenizer/byte_characters.h"
 #include "gradus/lm/tokenizer/utf8.h"
 
 namespace gradus::lm {
@@ -56,16 +57,8 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary))
       fail(ErrorCode::invalid_argument, "tokenizer: {} is there twice, as token {} and {}", quote_text(tokens[i]),
            earlier->second, id);
     }
-    const std::optional<char32_t> character = single_character(tokens[i]);
-    if (character) {
-      characters_.emplace(*character, id);
-    } else if (is_special(id)) {
-      longest_first_.push_back(id);
-    } else {
-      fail(ErrorCode::invalid_argument, "tokenizer: token {} {} has more than one character and is not special", id,
-           quote_text(tokens[i]));
-    }
   }
+  vocabulary_.byte_level ? take_bytes() : take_characters();
   std::stable_sort(longest_first_.begin(), longest_first_.end(), [&](int32_t a, int32_t b) {
     return tokens[static_cast<std::size_t>(a)].size() > tokens[static_cast<std::size_t>(b)].size();
   });
@@ -73,32 +66,68 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary))
   require(is_special(pad_id()), "tokenizer: the padding token's id {} is not that of a special token", pad_id());
 }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view utf8) const {
+void Tokenizer::take_characters() {
+  for (int32_t id = 0; id < n_vocab(); ++id) {
+    const std::optional<char32_t> character = single_character(token(id));
+    if (character) {
+      characters_.emplace(*character, id);
+    } else if (is_special(id)) {
+      longest_first_.push_back(id);
+    } else {
+      fail(ErrorCode::invalid_argument, "tokenizer: token {} {} has more than one character and is not special", id,
+           quote_text(token(id)));
+    }
+  }
+}
+
+void Tokenizer::take_bytes() {
+  byte_ids_.fill(-1);
+  bytes_.resize(vocabulary_.tokens.size());
+  for (int32_t id = 0; id < n_vocab(); ++id) {
+    if (is_special(id)) {
+      longest_first_.push_back(id);
+      continue;
+    }
+    const std::optional<uint8_t> byte = byte_of_character(token(id));
+    require(byte.has_value(), "tokenizer: token {} {} stands for no byte and is not special", id,
+            quote_text(token(id)));
+    byte_ids_[*byte] = id;
+    bytes_[static_cast<std::size_t>(id)] = static_cast<char>(*byte);
+  }
+  const auto missing = std::find(byte_ids_.begin(), byte_ids_.end(), -1);
+  require(missing == byte_ids_.end(), "tokenizer: no token stands for the byte {:#04x}", missing - byte_ids_.begin());
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
-  ids.reserve(utf8.size());
+  ids.reserve(text.size());
   int64_t position = 0;  // in characters
-  for (std::size_t at = 0; at < utf8.size();) {
-    const std::string_view rest = utf8.substr(at);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::string_view rest = text.substr(at);
     const auto special = std::find_if(longest_first_.begin(), longest_first_.end(), [&](int32_t id) {
       return rest.starts_with(vocabulary_.tokens[static_cast<std::size_t>(id)]);
     });
     if (special != longest_first_.end()) {
-      const std::string& text = token(*special);
+      const std::string& found = token(*special);
       ids.push_back(*special);
-      at += text.size();
-      position += std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+      at += found.size();
+      position += std::count_if(found.begin(), found.end(), [](char c) { return (c & 0xC0) != 0x80; });
+      continue;
+    }
+    if (is_byte_level()) {
+      ids.push_back(byte_ids_[static_cast<unsigned char>(text[at++])]);
       continue;
     }
     const CodePoint c = decode_utf8(rest);
     require(c.n_bytes > 0, "encode: the text is not valid UTF-8 at byte {}", at);
-    const auto found = characters_.find(c.value);
-    if (found == characters_.end()) {
+    const auto known = characters_.find(c.value);
+    if (known == characters_.end()) {
       fail(ErrorCode::invalid_argument,
            "encode: the character {} (U+{:04X}) at position {} is not in the vocabulary of {} tokens",
            quote_text(rest.substr(0, static_cast<std::size_t>(c.n_bytes))), static_cast<uint32_t>(c.value), position,
            n_vocab());
     }
-    ids.push_back(found->second);
+    ids.push_back(known->second);
     at += static_cast<std::size_t>(c.n_bytes);
     ++position;
   }
@@ -109,7 +138,13 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, DecodeOptions option
   std::string text;
   for (int32_t id : ids) {
     const std::string& t = token(id);
-    if (!options.skip_special || !is_special(id)) text += t;
+    if (is_special(id)) {
+      if (!options.skip_special) text += t;
+    } else if (is_byte_level()) {
+      text += bytes_[static_cast<std::size_t>(id)];
+    } else {
+      text += t;
+    }
   }
   return text;
 }
@@ -151,6 +186,16 @@ Tokenizer character_tokenizer(std::string_view alphabet_utf8, std::string_view e
   };
   v.eos_id = add_special(eos);
   v.pad_id = add_special(pad);
+  return Tokenizer(std::move(v));
+}
+
+Tokenizer byte_tokenizer(std::string_view eos) {
+  Vocabulary v;
+  for (int byte = 0; byte < 256; ++byte) v.tokens.push_back(byte_character(static_cast<uint8_t>(byte)));
+  v.tokens.emplace_back(eos);
+  v.special_ids = {256};
+  v.eos_id = v.pad_id = 256;
+  v.byte_level = true;
   return Tokenizer(std::move(v));
 }
 

@@ -1,8 +1,9 @@
-// Text to token ids and back. Today a token is one character or one special token; the files are Hugging Face's
-// tokenizer.json and tokenizer_config.json, and the `tokenizers` package encodes from them as we do
+// Text to token ids and back. Today a token is one character or one byte, or a special token; the files are Hugging
+// Face's tokenizer.json and tokenizer_config.json, and the `tokenizers` package encodes from them as we do
 // (tools/oracle/check_tokenizer.py).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -20,6 +21,8 @@ struct Vocabulary {
       special_ids;     // special tokens: any length, found in text before characters are, skipped by decode on demand
   int32_t eos_id = 0;  // ends an answer; a special token
   int32_t pad_id = 0;  // fills a batch; a special token, eos_id when there is no other
+  // A token that is not special stands for a byte, by the name that byte_characters.h gives it, and every byte has one.
+  bool byte_level = false;
 
   bool operator==(const Vocabulary&) const = default;
 };
@@ -32,22 +35,28 @@ struct DecodeOptions {
 class Tokenizer {
  public:
   // Throws invalid_argument when tokens repeat, are empty or not UTF-8, a token that is not special has more than one
-  // character, or an id is out of range or not special where it must be.
+  // character or, on byte level, is no byte's, a byte has no token, or an id is out of range or not special where it
+  // must be.
   explicit Tokenizer(Vocabulary vocabulary);
 
-  // Throws invalid_argument, naming the character and its position (in characters, from 0), when one is not in the
-  // vocabulary, or the byte where the text is not UTF-8. A special token spelled out in the text becomes its id, as in
-  // `tokenizers`.
-  std::vector<int32_t> encode(std::string_view utf8) const;
+  // A special token spelled out in the text becomes its id, as in `tokenizers`. On byte level any bytes are a text.
+  // Otherwise throws invalid_argument, naming the character and its position (in characters, from 0), when one is not
+  // in the vocabulary, or the byte where the text is not UTF-8.
+  std::vector<int32_t> encode(std::string_view text) const;
 
-  // The tokens' texts one after the other. Throws invalid_argument when an id is not in [0, n_vocab).
+  // The tokens' texts one after the other: what was encoded, to the byte. Throws invalid_argument when an id is not in
+  // [0, n_vocab).
   std::string decode(std::span<const int32_t> ids, DecodeOptions options = {}) const;
 
   int64_t n_vocab() const { return static_cast<int64_t>(vocabulary_.tokens.size()); }
   int32_t eos_id() const { return vocabulary_.eos_id; }
   int32_t pad_id() const { return vocabulary_.pad_id; }
 
-  const std::string& token(int32_t id) const;  // throws invalid_argument when the id is not in [0, n_vocab)
+  bool is_byte_level() const { return vocabulary_.byte_level; }
+  const std::array<int32_t, 256>& byte_ids() const { return byte_ids_; }  // of each byte, on byte level
+
+  const std::string& token(
+      int32_t id) const;  // as the vocabulary has it; throws invalid_argument when the id is not in [0, n_vocab)
   std::optional<int32_t> id_of(std::string_view token) const;
   bool is_special(int32_t id) const;  // false for an id that is none
   const Vocabulary& vocabulary() const { return vocabulary_; }
@@ -55,10 +64,15 @@ class Tokenizer {
   bool operator==(const Tokenizer& other) const { return vocabulary_ == other.vocabulary_; }
 
  private:
+  void take_characters();
+  void take_bytes();
+
   Vocabulary vocabulary_;  // special_ids ascending, no duplicates
   std::unordered_map<std::string, int32_t> ids_;
+  std::vector<int32_t> longest_first_;  // special tokens that no character or byte stands for
   std::unordered_map<char32_t, int32_t> characters_;
-  std::vector<int32_t> longest_first_;  // special tokens of more than one character
+  std::array<int32_t, 256> byte_ids_{};
+  std::string bytes_;  // [n_vocab] on byte level: what a token stands for; of no use for special ones
 };
 
 // Ids in the order of the alphabet's characters (all different); then eos, unless it is one of them, which then keeps
@@ -67,8 +81,12 @@ class Tokenizer {
 // or an empty eos or pad.
 Tokenizer character_tokenizer(std::string_view alphabet_utf8, std::string_view eos, std::string_view pad = "<pad>");
 
-// The text of tokenizer.json: a BPE model without merges, so that a token is a character, and special tokens as added
-// tokens.
+// The id of a byte is its value; eos, which also pads, is 256. Throws invalid_argument when eos is empty, not UTF-8, or
+// the name of a byte.
+Tokenizer byte_tokenizer(std::string_view eos = "<|endoftext|>");
+
+// The text of tokenizer.json: a BPE model without merges, so that a token is a character, or a byte behind the
+// pre-tokenizer and decoder "ByteLevel", and special tokens as added tokens.
 std::string tokenizer_json(const Tokenizer& tokenizer);
 
 // The text of tokenizer_config.json, which tells `transformers` the end and padding tokens.

@@ -5,6 +5,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/json.h"
+#include "gradus/lm/tokenizer/byte_characters.h"
 #include "gradus/lm/tokenizer/tokenizer.h"
 
 namespace gradus::lm {
@@ -37,16 +38,23 @@ class TokenizerReader {
   Tokenizer read(const json& document, std::string_view config_text) {
     if (!document.is_object()) corrupt("is not a JSON object");
     check_parts(document);
+    Vocabulary v;
+    v.byte_level = is_byte_level(document);
     read_model(document);
     read_added_tokens(document);
-    Vocabulary v;
     for (auto& [id, token] : tokens_) {
       if (id != static_cast<int32_t>(v.tokens.size())) corrupt(fmt::format("has no token of id {}", v.tokens.size()));
       if (!token.is_special && !is_single_character(token.text)) {
         unsupported(fmt::format("has the token {} of several characters, but no merges", quote_text(token.text)));
       }
+      if (v.byte_level && !token.is_special && !byte_of_character(token.text)) {
+        unsupported(fmt::format("has the token {} that stands for no byte", quote_text(token.text)));
+      }
       if (token.is_special) v.special_ids.push_back(id);
       v.tokens.push_back(std::move(token.text));
+    }
+    if (v.byte_level && v.tokens.size() - v.special_ids.size() != 256) {
+      unsupported(fmt::format("has tokens for {} of the 256 bytes", v.tokens.size() - v.special_ids.size()));
     }
     choose_eos_and_pad(v, config_text);
     return Tokenizer(std::move(v));
@@ -60,8 +68,9 @@ class TokenizerReader {
 
   [[noreturn]] void corrupt(std::string_view fact) const { fail(ErrorCode::corrupt, "{}: {}", origin_, fact); }
   [[noreturn]] void unsupported(std::string_view fact) const {
-    fail(ErrorCode::unsupported, "unsupported: {} {}; only character tokenizers (BPE without merges) can be read",
-         origin_, fact);
+    fail(ErrorCode::unsupported,
+         "unsupported: {} {}; only tokenizers of single characters or bytes (BPE without merges) can be read", origin_,
+         fact);
   }
 
   static bool is_single_character(std::string_view text) {
@@ -74,13 +83,9 @@ class TokenizerReader {
     if (model == document.end() || !model->is_object()) corrupt("has no model");
     const std::string type = type_of(*model);
     if (type != "BPE") unsupported(fmt::format("has model type {}", quote_text(type)));
-    for (const char* part : {"truncation", "normalizer", "pre_tokenizer", "post_processor"}) {
+    for (const char* part : {"truncation", "normalizer", "post_processor"}) {
       if (!is_absent(document, part))
         unsupported(fmt::format("has a {} {}", part, quote_text(type_of(document[part]))));
-    }
-    if (is_absent(document, "decoder")) unsupported("has no decoder 'Fuse'");
-    if (const std::string decoder = type_of(document["decoder"]); decoder != "Fuse") {
-      unsupported(fmt::format("has a decoder {}", quote_text(decoder)));
     }
     if (model->contains("merges") && (!(*model)["merges"].is_array() || !(*model)["merges"].empty()))
       unsupported("has BPE merges");
@@ -91,6 +96,26 @@ class TokenizerReader {
       if (!is_empty_text) unsupported(fmt::format("has the model option {}", option));
     }
     if (is_true(*model, "byte_fallback")) unsupported("has the model option byte_fallback");
+  }
+
+  // How text is cut and put together again: by characters, or by bytes. Into which words "ByteLevel" would cut
+  // (use_regex) makes no difference without merges.
+  bool is_byte_level(const json& document) const {
+    if (is_absent(document, "decoder")) unsupported("has no decoder 'Fuse' or 'ByteLevel'");
+    const std::string decoder = type_of(document["decoder"]);
+    if (is_absent(document, "pre_tokenizer")) {
+      if (decoder != "Fuse") unsupported(fmt::format("has a decoder {} without a pre_tokenizer", quote_text(decoder)));
+      return false;
+    }
+    const json& part = document["pre_tokenizer"];
+    if (type_of(part) != "ByteLevel" || decoder != "ByteLevel") {
+      unsupported(
+          fmt::format("has a pre_tokenizer {} and a decoder {}", quote_text(type_of(part)), quote_text(decoder)));
+    }
+    if (!part.contains("add_prefix_space") || part["add_prefix_space"] != false) {
+      unsupported("has a pre_tokenizer that adds a space (add_prefix_space)");
+    }
+    return true;
   }
 
   int32_t id_from(const json& value, std::string_view token) const {
@@ -207,6 +232,14 @@ std::string tokenizer_json(const Tokenizer& tokenizer) {
   document["added_tokens"] = std::move(added);
   for (const char* part : {"normalizer", "pre_tokenizer", "post_processor"}) document[part] = nullptr;
   document["decoder"] = {{"type", "Fuse"}};
+  if (tokenizer.is_byte_level()) {
+    const auto byte_level = [](bool option) {  // a decoder has the options, too, but does not use them
+      return ordered_json{
+          {"type", "ByteLevel"}, {"add_prefix_space", option}, {"trim_offsets", true}, {"use_regex", option}};
+    };
+    document["pre_tokenizer"] = byte_level(false);
+    document["decoder"] = byte_level(true);
+  }
   document["model"] = std::move(model);
   return write_json(document, 2) + "\n";
 }

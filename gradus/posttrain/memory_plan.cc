@@ -1,0 +1,67 @@
+#include "gradus/posttrain/memory_plan.h"
+
+#include <algorithm>
+
+#include "gradus/autograd/ops.h"
+#include "gradus/kernels/attention.h"
+
+namespace gradus::posttrain {
+
+namespace {
+
+int64_t bytes_of(DType dtype) {
+  return static_cast<int64_t>(size_of(dtype));
+}
+
+// Widths of the rows that go through a decoder.
+struct Widths {
+  int64_t model, q, kv, ffn;
+};
+
+}  // namespace
+
+MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision precision,
+                       const MemoryPlanConfig& config) {
+  const nn::TransformerConfig c = unresolved.resolved();
+  const nn::PrecisionFormats& f = nn::formats(precision);
+  const int64_t half = bytes_of(f.matrices), full = bytes_of(f.vectors);
+  const Widths w{.model = c.width, .q = c.heads * c.head_size, .kv = c.kv_heads * c.head_size, .ffn = c.ffn_width};
+
+  const int64_t n_biases = c.qkv_bias ? c.layers * (w.q + 2 * w.kv) : 0;
+  const int64_t n_vectors = (2 * c.layers + 1) * w.model + n_biases, n_matrices = c.n_parameters() - n_vectors;
+  MemoryPlan plan;
+  plan.parameters = n_matrices * half + n_vectors * full;
+  plan.gradients = n_matrices * bytes_of(f.gradients) + n_vectors * full;
+  plan.moments = 2 * (n_matrices + n_vectors) * full;
+  plan.master = f.master ? n_matrices * full : 0;
+
+  // A layer keeps: two norms, q and k before and after rotation, v, attention's result, its projection, two sums,
+  // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps.
+  const int64_t layer_row =
+      (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half + (2 + c.heads) * full;
+  const int64_t outer_row = 2 * w.model * half + full;  // the embedded tokens, and the last norm with its statistic
+  const int64_t log_probs = 2 * config.rows * full;
+  plan.activations = config.rows * (c.layers * layer_row + outer_row) + log_probs;
+
+  // Training: the head's logits, their gradient and its 16-bit copy; the widest gradients of activations; packed
+  // operands of a product; pages of keys and values; attention's gradients and scratch.
+  const int64_t head_rows = std::min(config.rows, autograd::kHeadRows);
+  const int64_t head = head_rows * (c.n_vocab * (full + (half < full ? half : 0)) + 2 * w.model * full);
+  const int64_t flowing = config.rows * (3 * w.ffn * half + 2 * w.model * half + (w.q + 2 * w.kv) * full);
+  const int64_t packed = std::max({w.model * w.ffn, w.model * w.q, w.model * c.n_vocab}) * std::max<int64_t>(half, 2);
+  const int64_t pages = 2 * (config.rows + kernels::kKeyBlock) * w.kv * half;
+  const kernels::AttentionShape shape{.heads = c.heads, .kv_heads = c.kv_heads, .head_size = c.head_size, .scale = 1.0};
+  const int64_t training =
+      head + flowing + packed + pages + kernels::attention_workspace_bytes(config.rows, shape, config.threads);
+
+  // Sampling: keys and values of all layers, weights packed for decoding, logits.
+  const int64_t blocks = (config.sampled_tokens + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+  const int64_t cache = config.sampled_at_once * blocks * kernels::kKeyBlock * 2 * w.kv * c.layers * half;
+  const int64_t sampling = config.sampled_at_once == 0 ? 0
+                                                       : cache + n_matrices * std::max<int64_t>(half, 2) +
+                                                             config.sampled_at_once * c.n_vocab * full;
+  plan.workspace = std::max(training, sampling);
+  return plan;
+}
+
+}  // namespace gradus::posttrain
