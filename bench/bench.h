@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "gradus/core/dtype.h"
+
 namespace gradus::bench {
 
 using Value = std::variant<std::string, int64_t, double, bool>;
@@ -35,17 +37,22 @@ struct GemmOptions {
 };
 void gemm(const GemmOptions& options, const Sink& sink);
 
-// Attention over sequences of `lengths` tokens, forward and backward, full and causal, head sizes 64 and 128: a row
-// each; then decoding one token after 32768, 8 key/value heads. FLOPs are those of the field: 4 heads N^2 head_dim,
-// half when causal; a backward counts 2.5 forwards.
+// Attention over sequences of `lengths` tokens in each of `dtypes`, forward and backward, full and causal, head sizes
+// 64 and 128: a row each; then decoding one token after 32768, 8 key/value heads. The peak of bf16 is a register-only
+// loop of its own where the machine multiplies pairs; f16 computes in f32. FLOPs are those of the field: 4 heads N^2
+// head_dim, half when causal; a backward counts 2.5 forwards.
 //   max_error, naive_error    of one head, against the scalar reference in double
 //   workspace_bytes           beyond inputs and outputs: lse, and the threads' scratch
-//   naive_time_us, naive_bytes   the textbook's way with the same matrix products, and its N x N matrices of one head
+//   naive_time_us, naive_bytes   the textbook's way with f32 matrix products, in 16-bit dtypes rounded after each, and
+//                                its N x N matrices of one head (in f32)
+// Beyond kLongestNaive tokens the textbook's way and the double reference do not run: errors and naive_time_us are 0.
 struct AttentionOptions {
   std::vector<int64_t> lengths = {1024, 2048};
+  std::vector<DType> dtypes = {DType::f32, DType::bf16};  // f32 | bf16 | f16
   int rounds = 7;
 };
 inline constexpr int64_t kLongestNaive = 16384;
+inline constexpr int64_t kLongestAttention = int64_t{1} << 20;
 void attention(const AttentionOptions& options, const Sink& sink);
 
 // Training, its forward pass alone, and sampling, at the rate of useful FLOPs (flops.h).

@@ -23,10 +23,10 @@
 
 namespace gradus::kernels::cpu {
 
-// Query rows of one tile, a pair (row, head of the group) each: four register tiles of six. Their weights (6 KiB) and
-// sums stay in the L1 cache beside one page of keys or values.
-constexpr int64_t kTileRows = 24;
-constexpr int64_t kTileLanes = 32;  // kTileRows, rounded up to whole vectors
+// Query rows of one tile, a pair (row, head of the group) each: eight register tiles of six. Their scores (12 KiB) stay
+// in the L1 cache beside half a page of keys or values.
+constexpr int64_t kTileRows = 48;
+constexpr int64_t kTileLanes = kTileRows + 16;  // any 16 from a row of the tile on
 
 template <class T>
 struct ForwardProblem {
@@ -100,39 +100,6 @@ struct Weighting<BFloat16> {
   }
 };
 
-// The largest of r[j] for the visible slots of [begin, end), multiples of 16.
-HWY_INLINE float Largest(const float* HWY_RESTRICT r, int64_t begin, int64_t end, KeyRange visible) {
-  const DF d;
-  const auto masked = hn::Set(d, -std::numeric_limits<float>::infinity());
-  auto largest = masked;
-  for (int64_t j = begin; j < end; j += kLanes) {
-    auto x = hn::Load(d, r + j);
-    if (j < visible.begin || j + kLanes > visible.end) x = hn::IfThenElse(LanesIn(d, j, visible), x, masked);
-    largest = hn::Max(largest, x);
-  }
-  return hn::GetLane(hn::MaxOfLanes(d, largest));
-}
-
-// e[j] = Exp(c r[j] - m) for the visible slots of [begin, end), multiples of 16, 0 for the others; their sum before e
-// is rounded.
-template <class T, class E>
-HWY_INLINE float ExpAndSum(const float* HWY_RESTRICT r, int64_t begin, int64_t end, KeyRange visible, float c, float m,
-                           E* HWY_RESTRICT e) {
-  const DF d;
-  Lanes16 sum = Lanes16::Zero();
-  for (int64_t j16 = begin; j16 < end; j16 += 16) {
-#pragma GCC unroll 4
-    for (size_t i = 0; i < Lanes16::kVectors; ++i) {
-      const int64_t j = j16 + static_cast<int64_t>(i) * kLanes;
-      auto x = Weighting<T>::ExpOfScore(d, hn::Load(d, r + j), hn::Set(d, c), hn::Set(d, m));
-      if (j < visible.begin || j + kLanes > visible.end) x = hn::IfThenElseZero(LanesIn(d, j, visible), x);
-      StoreFloats(d, x, e + j);
-      sum.v[i] = hn::Add(sum.v[i], x);
-    }
-  }
-  return sum.Sum();
-}
-
 // The running softmax of a tile's rows.
 template <class T>
 struct Tile {
@@ -141,13 +108,20 @@ struct Tile {
 
   HWY_ALIGN LeftOf<T> q[kTileRows * kMaxHeadSize / kPair];
   HWY_ALIGN float u[kTileRows * kMaxHeadSize];
-  HWY_ALIGN float r[kProductRows * B];  // q K of one register tile
+  HWY_ALIGN float r[kTileRows * B];  // q K
   HWY_ALIGN Weight e[kTileRows * B];
+  HWY_ALIGN float lanes[16 * 16];  // 16 lanes of maxima or sums of each of 16 rows
   HWY_ALIGN float m[kTileLanes], m2[kTileLanes], l[kTileLanes], sum[kTileLanes], alpha[kTileLanes];
   KeyRange visible[kTileRows];
+  KeyRange slots[kTileRows];  // of the page: those that a row's register tile visits
   HWY_ALIGN RightOf<T> edge[kPair == 2 ? kMaxHeadSize * B / 2 : 1];  // values with the unseen halves of pairs zeroed
   float c;  // not negative: StartTile turns the sign of q instead
 };
+
+// To multiples of 16.
+HWY_INLINE KeyRange RoundedOut(KeyRange slots) {
+  return {slots.begin / 16 * 16, (slots.end + 15) / 16 * 16};
+}
 
 // A page, and the rows [first, last) of a tile, which hold all that see something of it.
 template <class T>
@@ -155,40 +129,121 @@ struct Page {
   const RightOf<T>*keys, *values;  // [D, 64], [64, D]; pairs: [D / 2, 64], [32, D]
   int64_t base;                    // position of slot 0
   int64_t first, last;
+  const RightOf<T>* next_keys = nullptr;  // of the page after it, if any
+  KeyRange any = {}, all = {};  // the slots that some row sees (first to last), and those that all of them see
 
+  bool whole() const { return all.begin == 0 && all.end == B; }
   // The slots that a row sees, and from the first to the last that any of the rows [begin, end) sees.
   KeyRange Slots(KeyRange visible) const {
     return {std::clamp<int64_t>(visible.begin - base, 0, B), std::clamp<int64_t>(visible.end - base, 0, B)};
   }
   KeyRange Slots(const Tile<T>& t, int64_t begin, int64_t end) const {
-    KeyRange all = t.visible[begin];
+    KeyRange some = t.visible[begin];
     for (int64_t i = begin + 1; i < end; ++i) {
-      all = {std::min(all.begin, t.visible[i].begin), std::max(all.end, t.visible[i].end)};
+      some = {std::min(some.begin, t.visible[i].begin), std::max(some.end, t.visible[i].end)};
     }
-    return Slots(all);
+    return Slots(some);
   }
 };
 
-// 1. r = q K, m' and e. A register tile of rows visits the slots that any of them sees, rounded out to multiples of 16.
+// Calls body(i, n, slots) for runs of the page's rows [i, i + n) and the slots that they visit: all rows and slots if
+// every row sees all, else a register tile of rows and the slots that some of it sees.
+template <class T, class Body>
+HWY_INLINE void ForRowTiles(const Page<T>& page, const Tile<T>& t, Body body) {
+  if (page.whole()) return body(page.first, page.last - page.first, KeyRange{0, B});
+  for (int64_t i = page.first; i < page.last; i += kProductRows) {
+    const int64_t end = std::min(i + kProductRows, page.last);
+    body(i, end - i, page.Slots(t, i, end));
+  }
+}
+
+// 1. r = q K. Slots are rounded out to multiples of 16.
 template <class T>
-HWY_INLINE void BlockWeights(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
+HWY_INLINE void BlockScores(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
   const int64_t n_k = f.shape.head_size / Tile<T>::kPair;
-  for (int64_t r = page.first; r < page.last; r += kProductRows) {
-    const int64_t end_row = std::min(r + kProductRows, page.last);
-    const KeyRange slots = page.Slots(t, r, end_row);
-    const int64_t begin = slots.begin / 16 * 16, end = (slots.end + 15) / 16 * 16;
-    Product<Merge::store>(end_row - r, LeftMatrix<LeftOf<T>>{t.q + r * n_k, n_k, 1},
-                          RightMatrix<RightOf<T>>{page.keys + begin, B}, {t.r + begin, B}, n_k, end - begin);
-    for (int64_t i = r; i < end_row; ++i) {
-      t.m2[i] = std::max(t.m[i], t.c * Largest(t.r + (i - r) * B, begin, end, page.Slots(t.visible[i])));
-    }
-    for (int64_t i = r; i < end_row; ++i) {
-      t.sum[i] = ExpAndSum<T>(t.r + (i - r) * B, begin, end, page.Slots(t.visible[i]), t.c, t.m2[i], t.e + i * B);
+  ForRowTiles(page, t, [&](int64_t i, int64_t n, KeyRange some) {
+    const KeyRange slots = RoundedOut(some);
+    std::fill_n(t.slots + i, n, slots);
+    Product<Merge::store>(n, LeftMatrix<LeftOf<T>>{t.q + i * n_k, n_k, 1},
+                          RightMatrix<RightOf<T>>{page.keys + slots.begin, B, page.values - page.keys},
+                          {t.r + i * B + slots.begin, B}, n_k, slots.end - slots.begin);
+  });
+}
+
+// body(j, k, lanes) for the vectors of slots that row i's register tile visits: slot j, vector k of 16 lanes, and
+// lanes(x, other) is x where the row sees a slot, `other` elsewhere.
+template <class T, class Body>
+HWY_INLINE void ForSlots(const Page<T>& page, const Tile<T>& t, int64_t i, Body body) {
+  const DF d;
+  const auto all = [](auto x, auto) HWY_ATTR { return x; };
+  if (page.whole()) {
+#pragma GCC unroll 16
+    for (int64_t j = 0; j < B; j += kLanes) body(j, j / kLanes % Lanes16::kVectors, all);
+    return;
+  }
+  const KeyRange visible = page.Slots(t.visible[i]), slots = t.slots[i];
+  for (int64_t j = slots.begin; j < slots.end; j += kLanes) {
+    const int64_t k = j / kLanes % Lanes16::kVectors;
+    if (j >= visible.begin && j + kLanes <= visible.end) {
+      body(j, k, all);
+    } else {
+      const auto seen = LanesIn(d, j, visible);
+      body(j, k, [&](auto x, auto other) HWY_ATTR { return hn::IfThenElse(seen, x, other); });
     }
   }
 }
 
-// 2. alpha, l and m. Rows that see nothing of the page have m' = m and a sum of 0, which changes nothing.
+// 2. m' = max(m, c max_j r_j).
+template <class T>
+HWY_INLINE void BlockMaxima(const Page<T>& page, Tile<T>& t) {
+  const DF d;
+  const auto none = hn::Set(d, -std::numeric_limits<float>::infinity());
+  HWY_ALIGN float maxima[16];
+  for (int64_t group = page.first; group < page.last; group += 16) {
+    const int64_t n = std::min<int64_t>(16, page.last - group);
+    for (int64_t i = 0; i < n; ++i) {
+      Lanes16 largest;
+      for (auto& v : largest.v) v = none;
+      const float* r = t.r + (group + i) * B;
+      ForSlots(page, t, group + i, [&](int64_t j, int64_t k, auto lanes) HWY_ATTR {
+        largest.v[k] = hn::Max(largest.v[k], lanes(hn::Load(d, r + j), none));
+      });
+      largest.Store(t.lanes + i * 16);
+    }
+    ReduceRows<MaxOf>(n, t.lanes, maxima);
+    std::fill(maxima + n, maxima + 16, -std::numeric_limits<float>::infinity());  // the others keep their m
+    for (int64_t i = 0; i < 16; i += kLanes) {
+      const auto m2 = hn::Max(hn::Mul(hn::Load(d, maxima + i), hn::Set(d, t.c)), hn::LoadU(d, t.m + group + i));
+      hn::StoreU(m2, d, t.m2 + group + i);
+    }
+  }
+}
+
+// 3. e_j = Exp(c r_j - m') and their sum before they are rounded.
+template <class T>
+HWY_INLINE void BlockWeights(const Page<T>& page, Tile<T>& t) {
+  const DF d;
+  const auto zero = hn::Zero(d), c = hn::Set(d, t.c);
+  for (int64_t group = page.first; group < page.last; group += 16) {
+    const int64_t n = std::min<int64_t>(16, page.last - group);
+    for (int64_t i = 0; i < n; ++i) {
+      Lanes16 sum = Lanes16::Zero();
+      const float* r = t.r + (group + i) * B;
+      auto* e = t.e + (group + i) * B;
+      const auto m = hn::Set(d, t.m2[group + i]);
+      ForSlots(page, t, group + i, [&](int64_t j, int64_t k, auto lanes) HWY_ATTR {
+        const auto x = lanes(Weighting<T>::ExpOfScore(d, hn::Load(d, r + j), c, m), zero);
+        StoreWeights(d, x, e + j);
+        sum.v[k] = hn::Add(sum.v[k], x);
+      });
+      sum.Store(t.lanes + i * 16);
+    }
+    ReduceRows<SumOf>(n, t.lanes, t.sum + group);
+    std::fill(t.sum + group + n, t.sum + group + 16, 0.0f);
+  }
+}
+
+// 4. alpha, l and m. Rows that see nothing of the page have m' = m and a sum of 0, which changes nothing.
 template <class T>
 HWY_INLINE void BlockRescale(int64_t n, Tile<T>& t) {
   const DF d;
@@ -207,12 +262,12 @@ HWY_INLINE void BlockRescale(int64_t n, Tile<T>& t) {
 template <class T>
 HWY_INLINE const RightOf<T>* SeenValues(const Page<T>& page, int64_t D, Tile<T>& t) {
   if constexpr (Tile<T>::kPair == 2) {
-    const auto [begin, end] = page.Slots(t, page.first, page.last);
+    const auto [begin, end] = page.any;
     if (begin % 2 == 0 && end % 2 == 0) return page.values;
     std::copy(page.values + begin / 2 * D, page.values + (end + 1) / 2 * D, t.edge + begin / 2 * D);
     for (int64_t k = 0; k < D; ++k) {
-      if (begin % 2 == 1) t.edge[begin / 2 * D + k].even = {};
-      if (end % 2 == 1) t.edge[end / 2 * D + k].odd = {};
+      if (begin % 2 == 1) t.edge[begin / 2 * D + k].even = 0;
+      if (end % 2 == 1) t.edge[end / 2 * D + k].odd = 0;
     }
     return t.edge;
   } else {
@@ -220,25 +275,34 @@ HWY_INLINE const RightOf<T>* SeenValues(const Page<T>& page, int64_t D, Tile<T>&
   }
 }
 
-// 3. u = u alpha + e V. A chain goes over its register tile's visible slots: what lies outside may not be a number.
+// 5. u = u alpha + e V. A chain goes over its register tile's visible slots: what lies outside may not be a number.
 template <class T>
 HWY_INLINE void BlockValues(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
   constexpr int64_t kPair = Tile<T>::kPair;
   const int64_t D = f.shape.head_size;
   const RightOf<T>* values = SeenValues(page, D, t);
-  for (int64_t r = page.first; r < page.last; r += kProductRows) {
-    const int64_t end_row = std::min(r + kProductRows, page.last);
-    const KeyRange slots = page.Slots(t, r, end_row);
+  const int64_t ahead = page.next_keys == nullptr ? 0 : page.next_keys - values;
+  ForRowTiles(page, t, [&](int64_t i, int64_t n, KeyRange slots) {
     const int64_t begin = slots.begin / kPair, end = (slots.end + kPair - 1) / kPair;
-    Product<Merge::rescale>(end_row - r, LeftMatrix<LeftOf<T>>{AsOperands(t.e + r * B) + begin, B / kPair, 1},
-                            RightMatrix<RightOf<T>>{values + begin * D, D}, {t.u + r * D, D}, end - begin, D,
-                            t.alpha + r);
-  }
+    Product<Merge::rescale>(n, LeftMatrix<LeftOf<T>>{AsOperands(t.e + i * B) + begin, B / kPair, 1},
+                            RightMatrix<RightOf<T>>{values + begin * D, D, ahead}, {t.u + i * D, D}, end - begin, D,
+                            t.alpha + i);
+  });
 }
 
 template <class T>
-HWY_INLINE void VisitPage(const ForwardProblem<T>& f, const Page<T>& page, int64_t n, Tile<T>& t) {
-  BlockWeights(f, page, t);
+HWY_INLINE void VisitPage(const ForwardProblem<T>& f, Page<T> page, int64_t n, Tile<T>& t) {
+  page.any = page.all = t.visible[page.first];
+  for (int64_t i = page.first + 1; i < page.last; ++i) {
+    const KeyRange v = t.visible[i];
+    page.any = {std::min(page.any.begin, v.begin), std::max(page.any.end, v.end)};
+    page.all = {std::max(page.all.begin, v.begin), std::min(page.all.end, v.end)};
+  }
+  page.any = page.Slots(page.any);
+  page.all = page.Slots(page.all);
+  BlockScores(f, page, t);
+  BlockMaxima(page, t);
+  BlockWeights(page, t);
   BlockRescale(n, t);
   BlockValues(f, page, t);
 }
@@ -316,6 +380,7 @@ HWY_INLINE void VisitStoredPages(const ForwardProblem<T>& f, const TileRows& row
     Page<T> page = StoredPage(f, rows, base);
     page.first = first;
     page.last = last;
+    if (base + B < end) page.next_keys = StoredPage(f, rows, base + B).keys;
     VisitPage(f, page, n, t);
   }
 }
@@ -327,7 +392,7 @@ HWY_INLINE void StoreValue(const T* v, int64_t D, int64_t slot, T* values) {
 }
 HWY_INLINE void StoreValue(const BFloat16* v, int64_t D, int64_t slot, Bf16Pair* values) {
   Bf16Pair* pairs = values + slot / 2 * D;
-  for (int64_t d = 0; d < D; ++d) (slot % 2 == 0 ? pairs[d].even : pairs[d].odd) = v[d];
+  for (int64_t d = 0; d < D; ++d) (slot % 2 == 0 ? pairs[d].even : pairs[d].odd) = v[d].bits;
 }
 
 // A page of keys and values that is put together for one path of a tree.

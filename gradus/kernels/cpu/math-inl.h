@@ -86,6 +86,14 @@ struct Lanes16 {
     for (size_t i = 0; i < kVectors; ++i) out.v[i] = hn::Zero(D());
     return out;
   }
+  HWY_INLINE void Store(float* to) const {
+    for (size_t i = 0; i < kVectors; ++i) hn::Store(v[i], D(), to + i * hn::MaxLanes(D()));
+  }
+  static HWY_INLINE Lanes16 Load(const float* from) {
+    Lanes16 out;
+    for (size_t i = 0; i < kVectors; ++i) out.v[i] = hn::Load(D(), from + i * hn::MaxLanes(D()));
+    return out;
+  }
   HWY_INLINE float Sum() const {
     auto x = AddDownTo4(v);
     x = hn::Add(x, hn::Shuffle1032(x));                  // l += l + 2
@@ -113,6 +121,64 @@ struct Lanes16 {
     return hn::Add(hn::Add(x[0], x[2]), hn::Add(x[1], x[3]));
   }
 };
+
+struct SumOf {
+  template <class V>
+  static HWY_INLINE V Of(V a, V b) {
+    return hn::Add(a, b);
+  }
+  static HWY_INLINE float OfLanes(const Lanes16& x) { return x.Sum(); }
+};
+struct MaxOf {
+  template <class V>
+  static HWY_INLINE V Of(V a, V b) {
+    return hn::Max(a, b);
+  }
+  static HWY_INLINE float OfLanes(const Lanes16& x) {
+    auto largest = x.v[0];
+    for (size_t i = 1; i < Lanes16::kVectors; ++i) largest = hn::Max(largest, x.v[i]);
+    return hn::GetLane(hn::MaxOfLanes(Lanes16::D(), largest));
+  }
+};
+
+#if HWY_TARGET <= HWY_AVX3
+// Of two vectors whose rows take 2 * kWidth lanes each: one whose rows take kWidth, lane l and l + kWidth joined. Rows
+// of b stand behind, or between, those of a: ReduceRows knows.
+template <class Op, int kWidth>
+HWY_INLINE Lanes16::V JoinLanes(Lanes16::V a, Lanes16::V b) {
+  const Lanes16::D d;
+  if constexpr (kWidth == 8) {
+    return Op::Of(hn::ConcatLowerLower(d, b, a), hn::ConcatUpperUpper(d, b, a));
+  } else if constexpr (kWidth == 4) {
+    return Op::Of(hn::OddEvenBlocks(b, a), hn::SwapAdjacentBlocks(hn::OddEvenBlocks(a, b)));
+  } else if constexpr (kWidth == 2) {
+    const hn::RepartitionToWide<decltype(d)> d64;
+    const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
+    return Op::Of(hn::BitCast(d, hn::InterleaveLower(d64, a64, b64)),
+                  hn::BitCast(d, hn::InterleaveUpper(d64, a64, b64)));
+  } else {
+    return Op::Of(hn::OddEven(b, a), hn::Shuffle2301(hn::OddEven(a, b)));
+  }
+}
+#endif
+
+// to[i] = the tree (l + 8, l + 4, l + 2, l + 1) over the 16 lanes of row i of [16, 16], for i < n; what follows is
+// undefined.
+template <class Op>
+HWY_INLINE void ReduceRows(int64_t n, const float* HWY_RESTRICT lanes, float* HWY_RESTRICT to) {
+#if HWY_TARGET <= HWY_AVX3
+  static_cast<void>(n);
+  const Lanes16::D d;
+  const auto row = [&](int i) HWY_ATTR { return hn::Load(d, lanes + 16 * i); };
+  // Rows enter in bit-reversed order, so that they come out ascending.
+  const auto eight = [&](int i) HWY_ATTR { return JoinLanes<Op, 8>(row(i), row(i + 8)); };
+  const auto four = [&](int i) HWY_ATTR { return JoinLanes<Op, 4>(eight(i), eight(i + 4)); };
+  const auto two = [&](int i) HWY_ATTR { return JoinLanes<Op, 2>(four(i), four(i + 2)); };
+  hn::StoreU(JoinLanes<Op, 1>(two(0), two(1)), d, to);
+#else
+  for (int64_t i = 0; i < n; ++i) to[i] = Op::OfLanes(Lanes16::Load(lanes + 16 * i));
+#endif
+}
 
 }  // namespace gradus::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "gradus/core/dtype.h"
 #include "gradus/kernels/cpu/half-inl.h"
@@ -20,9 +21,9 @@ HWY_BEFORE_NAMESPACE();
 namespace gradus::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Two bf16 numbers side by side, one lane of a vector of pairs.
+// The bits of two bf16 numbers side by side, one lane of a vector of pairs. Arrays of it start undefined.
 struct Bf16Pair {
-  BFloat16 even, odd;
+  uint16_t even, odd;
 };
 
 // What products over numbers of type T take: floats (a float16 becomes one, on the right as late as in the register),
@@ -96,6 +97,7 @@ template <class Lane>
 struct RightMatrix {
   const Lane* data;
   int64_t step;
+  int64_t ahead = 0;  // if not 0 and rows are few: while an element is read, the one so far behind it is asked for
 };
 template <class Lane = float>
 struct OutMatrix {
@@ -109,8 +111,12 @@ enum class Merge {
   rescale,  // out[r][n] = out[r][n] * alpha[r] + the chain from 0
 };
 
+HWY_INLINE void PrefetchToL2(const void* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+
 // kRows x kVecs accumulators that stay in registers for the whole chain.
-template <Merge kMerge, int kRows, int kVecs, class D, class L, class R>
+template <Merge kMerge, int kRows, int kVecs, bool kAhead, class D, class L, class R>
 HWY_INLINE void ProductTile(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> out, int64_t n_k,
                             const float* HWY_RESTRICT alpha) {
   using V = hn::Vec<D>;
@@ -128,7 +134,10 @@ HWY_INLINE void ProductTile(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> 
   for (int64_t k = 0; k < n_k; ++k, a_k += a.step, b_k += b.step) {
     V b_v[kVecs];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVecs; ++v) b_v[v] = LoadLanes(d, b_k + v * N);
+    for (int v = 0; v < kVecs; ++v) {
+      b_v[v] = LoadLanes(d, b_k + v * N);
+      if constexpr (kAhead) PrefetchToL2(b_k + v * N + b.ahead);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const V a_r = SetLanes(d, a_k[r * a.row_step]);
@@ -148,19 +157,19 @@ HWY_INLINE void ProductTile(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> 
 }
 
 // kRows rows over n_columns (a multiple of 8) columns: panels of kVecs vectors, the rest in panels of half the width.
-template <Merge kMerge, int kRows, int kVecs, class D, class L, class R>
+template <Merge kMerge, int kRows, int kVecs, bool kAhead = false, class D, class L, class R>
 HWY_INLINE void ProductRows(D d, LeftMatrix<L> a, RightMatrix<R> b, OutMatrix<> out, int64_t n_k, int64_t n_columns,
                             const float* alpha) {
   constexpr int64_t kWidth = kVecs * static_cast<int64_t>(hn::MaxLanes(D()));
   for (; n_columns >= kWidth; n_columns -= kWidth, b.data += kWidth, out.data += kWidth) {
-    ProductTile<kMerge, kRows, kVecs>(d, a, b, out, n_k, alpha);
+    ProductTile<kMerge, kRows, kVecs, kAhead>(d, a, b, out, n_k, alpha);
   }
   if constexpr (kWidth > 8) {
     if (n_columns == 0) return;
     if constexpr (kVecs > 1) {
-      ProductRows<kMerge, kRows, kVecs / 2>(d, a, b, out, n_k, n_columns, alpha);
+      ProductRows<kMerge, kRows, kVecs / 2, kAhead>(d, a, b, out, n_k, n_columns, alpha);
     } else {
-      ProductRows<kMerge, kRows, 1>(hn::CappedTag<float, 8>(), a, b, out, n_k, n_columns, alpha);
+      ProductRows<kMerge, kRows, 1, kAhead>(hn::CappedTag<float, 8>(), a, b, out, n_k, n_columns, alpha);
     }
   }
 }
@@ -191,15 +200,19 @@ HWY_NOINLINE void Product(int64_t n_rows, LeftMatrix<L> a, RightMatrix<R> b, Out
   for (; n_rows >= kProductRows; skip_rows(kProductRows)) {
     ProductRows<kMerge, kProductRows, VectorsPerRow<kProductRows, D>()>(D(), a, b, out, n_k, n_columns, alpha);
   }
-  if (n_rows >= 4) {
-    ProductRows<kMerge, 4, VectorsPerRow<4, D>()>(D(), a, b, out, n_k, n_columns, alpha);
-    skip_rows(4);
-  }
-  if (n_rows >= 2) {
-    ProductRows<kMerge, 2, VectorsPerRow<2, D>()>(D(), a, b, out, n_k, n_columns, alpha);
-    skip_rows(2);
-  }
-  if (n_rows == 1) ProductRows<kMerge, 1, VectorsPerRow<1, D>()>(D(), a, b, out, n_k, n_columns, alpha);
+  const auto rest = [&]<int kRows>(std::integral_constant<int, kRows>) HWY_ATTR {
+    if (n_rows < kRows) return;
+    constexpr int kVecs = VectorsPerRow<kRows, D>();
+    if (kMerge != Merge::extend && b.ahead != 0) {
+      ProductRows<kMerge, kRows, kVecs, true>(D(), a, b, out, n_k, n_columns, alpha);
+    } else {
+      ProductRows<kMerge, kRows, kVecs>(D(), a, b, out, n_k, n_columns, alpha);
+    }
+    skip_rows(kRows);
+  };
+  rest(std::integral_constant<int, 4>());
+  rest(std::integral_constant<int, 2>());
+  rest(std::integral_constant<int, 1>());
 }
 
 // Which of the lanes j, j + 1, ... of a vector lie in [range.begin, range.end).
@@ -207,6 +220,23 @@ template <class D, class Range>
 HWY_INLINE hn::Mask<D> LanesIn(D d, int64_t j, Range range) {
   const auto before = [&](int64_t end) { return hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(0, end - j))); };
   return hn::AndNot(before(range.begin), before(range.end));
+}
+
+// Weights for the next product, rounded to its operands' type. No subnormals.
+template <class D>
+HWY_INLINE void StoreWeights(D d, hn::Vec<D> x, float* to) {
+  hn::Store(x, d, to);
+}
+template <class D>
+HWY_INLINE void StoreWeights(D d, hn::Vec<D> x, BFloat16* to) {
+#if HWY_TARGET == HWY_AVX3_DL
+  hn::Vec<Bits16<D>> bits;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(bits.raw) : "v"(x.raw));
+  hn::Store(bits, Bits16<D>(), reinterpret_cast<uint16_t*>(to));
+  static_cast<void>(d);
+#else
+  StoreFloats(d, x, to);
+#endif
 }
 
 // Asks for the n numbers from `row` on, for use soon.
