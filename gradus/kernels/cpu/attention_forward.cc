@@ -129,7 +129,7 @@ struct Page {
   const RightOf<T>*keys, *values;  // [D, 64], [64, D]; pairs: [D / 2, 64], [32, D]
   int64_t base;                    // position of slot 0
   int64_t first, last;
-  const RightOf<T>* next_keys = nullptr;  // of the page after it, if any
+  const RightOf<T>*next_keys = nullptr, *next_values = nullptr;  // of the page after it, if any
   KeyRange any = {}, all = {};  // the slots that some row sees (first to last), and those that all of them see
 
   bool whole() const { return all.begin == 0 && all.end == B; }
@@ -219,14 +219,26 @@ HWY_INLINE void BlockMaxima(const Page<T>& page, Tile<T>& t) {
   }
 }
 
+// Asks for part i of n of the next page: long sequences come from memory, once per tile. Few rows ask in products.
+template <class T>
+HWY_INLINE void PrefetchNextPage(const Page<T>& page, int64_t D, int64_t i, int64_t n) {
+  if (page.next_keys == nullptr || n <= 4) return;
+  const int64_t part = (D * B * static_cast<int64_t>(sizeof(T)) / 64 + n - 1) / n * 64;  // in whole lines
+  for (const auto* next : {page.next_keys, page.next_values}) {
+    const char* from = reinterpret_cast<const char*>(next) + i * part;
+    for (int64_t at = 0; at < part; at += 64) PrefetchToL2(from + at);
+  }
+}
+
 // 3. e_j = Exp(c r_j - m') and their sum before they are rounded.
 template <class T>
-HWY_INLINE void BlockWeights(const Page<T>& page, Tile<T>& t) {
+HWY_INLINE void BlockWeights(const ForwardProblem<T>& f, const Page<T>& page, Tile<T>& t) {
   const DF d;
   const auto zero = hn::Zero(d), c = hn::Set(d, t.c);
   for (int64_t group = page.first; group < page.last; group += 16) {
     const int64_t n = std::min<int64_t>(16, page.last - group);
     for (int64_t i = 0; i < n; ++i) {
+      PrefetchNextPage(page, f.shape.head_size, group + i - page.first, page.last - page.first);
       Lanes16 sum = Lanes16::Zero();
       const float* r = t.r + (group + i) * B;
       auto* e = t.e + (group + i) * B;
@@ -302,7 +314,7 @@ HWY_INLINE void VisitPage(const ForwardProblem<T>& f, Page<T> page, int64_t n, T
   page.all = page.Slots(page.all);
   BlockScores(f, page, t);
   BlockMaxima(page, t);
-  BlockWeights(page, t);
+  BlockWeights(f, page, t);
   BlockRescale(n, t);
   BlockValues(f, page, t);
 }
@@ -380,7 +392,11 @@ HWY_INLINE void VisitStoredPages(const ForwardProblem<T>& f, const TileRows& row
     Page<T> page = StoredPage(f, rows, base);
     page.first = first;
     page.last = last;
-    if (base + B < end) page.next_keys = StoredPage(f, rows, base + B).keys;
+    if (base + B < end) {
+      const Page<T> next = StoredPage(f, rows, base + B);
+      page.next_keys = next.keys;
+      page.next_values = next.values;
+    }
     VisitPage(f, page, n, t);
   }
 }
@@ -515,6 +531,12 @@ void StoreRows(const cpu::StoreProblem<T>& f, int64_t begin, int64_t end) {
     for (int64_t g = 0; g < f.G; ++g) {
       const int64_t page = (f.layout.block_table[sequence * f.layout.max_blocks + position / B] * f.G + g) * f.D * B;
       const int64_t from = (r * f.G + g) * f.D, step = f.G * f.D;
+      if (g + 1 < f.G) {  // rows of one head lie G D numbers apart, which the hardware does not foresee
+        for (int64_t i = 0; i < n; ++i) {
+          PrefetchRow(f.k + from + f.D + i * step, f.D);
+          PrefetchRow(f.v + from + f.D + i * step, f.D);
+        }
+      }
       Transpose(RightMatrix<Lane>{AsOperands(f.k + from), step / kPair}, n, f.D / kPair,
                 OutMatrix<Lane>{AsOperands(f.keys + page) + slot, B});
       StoreValues(f.v + from, step, n, f.D, slot, AsOperands(f.values + page));
