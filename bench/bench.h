@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -54,6 +55,18 @@ struct AttentionOptions {
 inline constexpr int64_t kLongestNaive = 16384;
 inline constexpr int64_t kLongestAttention = int64_t{1} << 20;
 void attention(const AttentionOptions& options, const Sink& sink);
+
+// Time, memory and bytes moved of one head (f32, head size 64, full) by the textbook and in tiles, over `lengths`: a
+// row each, then attention-time.svg, attention-memory.svg and attention-traffic.svg in `folder`, which must exist.
+//   *_us         measured
+//   *_mb         allocated beside inputs and outputs: the textbook's N x N matrices; pages (forward), lse and scratch
+//   *_moved_mb   counted, see AttentionTraffic in attention_picture.cc
+struct AttentionPictureOptions {
+  std::filesystem::path folder;
+  std::vector<int64_t> lengths = {128, 256, 512, 1024, 2048, 4096, 8192};
+  int rounds = 7;
+};
+void attention_pictures(const AttentionPictureOptions& options, const Sink& sink);
 
 // Training, its forward pass alone, and sampling, at the rate of useful FLOPs (flops.h).
 //   `vs_forward` of the row `sample` is its FLOP rate by that of the training forward.

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/gradus/command.h"
 #include "gradus/core/error.h"
@@ -127,7 +128,9 @@ struct Options {
 };
 using PeakOptions = Options<bench::PeakOptions>;
 using GemmOptions = Options<bench::GemmOptions>;
-using AttentionOptions = Options<bench::AttentionOptions>;
+struct AttentionOptions : Options<bench::AttentionOptions> {
+  std::optional<std::string> pictures;
+};
 using TrainOptions = Options<bench::TrainOptions>;
 using ExactOptions = Options<bench::ExactOptions>;
 
@@ -149,12 +152,14 @@ void declare_gemm(CLI::App& command, GemmOptions& o) {
 
 void declare_attention(CLI::App& command, AttentionOptions& o) {
   declare_timed(command, o);
-  command.add_option("--lengths", o.bench.lengths, "tokens per sequence")
-      ->check(CLI::Range(int64_t{1}, bench::kLongestAttention))
-      ->capture_default_str();
+  CLI::Option* lengths = command.add_option("--lengths", o.bench.lengths, "tokens per sequence");
+  lengths->check(CLI::Range(int64_t{1}, bench::kLongestAttention))->capture_default_str();
   const std::map<std::string, DType> dtypes = {{"f32", DType::f32}, {"bf16", DType::bf16}, {"f16", DType::f16}};
-  command.add_option("--dtype", o.bench.dtypes, "f32, bf16, f16; default: f32 and bf16")
-      ->transform(CLI::CheckedTransformer(dtypes));
+  CLI::Option* dtype = command.add_option("--dtype", o.bench.dtypes, "f32, bf16, f16; default: f32 and bf16");
+  dtype->transform(CLI::CheckedTransformer(dtypes));
+  command.add_option("--pictures", o.pictures, "instead: draw time, memory and bytes moved, 128 to 8192 tokens, here")
+      ->check(CLI::ExistingDirectory)
+      ->excludes(lengths, dtype);
   command.footer(R"(FLOPs: 4 heads N^2 head_dim, half when causal; a backward counts 2.5 forwards. Errors: of one head,
 against the scalar reference in double. naive: the textbook's way with f32 matrix products, rounded
 to the dtype after each, and whole N x N matrices, whose bytes for one head are shown. Sequences of
@@ -207,7 +212,12 @@ int run_gemm(const GemmOptions& o, Output& out) {
 
 int run_attention(const AttentionOptions& o, Output& out) {
   o.common.apply();
-  bench::attention(o.bench, RowWriter(out, o.common.json));
+  const RowWriter write(out, o.common.json);
+  if (o.pictures) {
+    bench::attention_pictures({.folder = *o.pictures, .rounds = o.bench.rounds}, write);
+  } else {
+    bench::attention(o.bench, write);
+  }
   return kDone;
 }
 

@@ -90,6 +90,32 @@ struct Range {
   double least, greatest;
 };
 
+// Logarithmic axes are linear in exponents.
+double on_axis(const Axis& axis, double v) {
+  return axis.log_base > 1 ? std::log(v) / std::log(axis.log_base) : v;
+}
+
+Axis with_exponents(Axis axis) {
+  for (double& v : axis.covers) v = on_axis(axis, v);
+  axis.whole = axis.whole || axis.log_base > 1;
+  return axis;
+}
+
+Chart with_exponents(Chart chart) {
+  for (Series& s : chart.series) {
+    for (auto& [x, y] : s.points) {
+      x = on_axis(chart.x, x);
+      y = on_axis(s.right_axis ? chart.y_right : chart.y, y);
+    }
+  }
+  for (Axis* axis : {&chart.x, &chart.y, &chart.y_right}) *axis = with_exponents(*axis);
+  return chart;
+}
+
+std::string label_on(const Axis& axis, const Ticks& ticks, int i) {
+  return axis.log_base > 1 ? fmt::format("{:.15g}", std::pow(axis.log_base, ticks.at(i))) : tick_label(ticks, i);
+}
+
 template <class Value>
 std::optional<Range> range_of(const Axis& axis, const std::vector<const Series*>& series, Value value) {
   std::optional<Range> range;
@@ -107,8 +133,8 @@ std::optional<Range> range_of(const Axis& axis, const std::vector<const Series*>
 
 class Drawing {
  public:
-  explicit Drawing(const Chart& chart) : chart_(chart) {
-    for (const Series& s : chart.series) {
+  explicit Drawing(const Chart& chart) : chart_(with_exponents(chart)) {
+    for (const Series& s : chart_.series) {
       if (std::ranges::any_of(s.points, can_be_drawn)) shown_.push_back(&s);
     }
   }
@@ -181,7 +207,7 @@ class Drawing {
     for (int i = 0; i <= ticks.intervals; ++i) {
       const double at = y_(ticks.at(i));
       add("<path d=\"M{:.1f} {:.1f}H{:.1f}\" stroke=\"{}\"/>\n", left, at, right, i == 0 ? kAxis : kGrid);
-      text(left - 8, at + 4.5, "end", kTextSize, kFaintInk, tick_label(ticks, i));
+      text(left - 8, at + 4.5, "end", kTextSize, kFaintInk, label_on(chart_.y, ticks, i));
     }
     const double label_width = (kWidth - 2 * kEdge) / 2 - 10;
     text(kEdge, top_ - 16, "start", kTextSize, kFaintInk, shortened(chart_.y.label, label_width, kTextSize));
@@ -191,7 +217,8 @@ class Drawing {
       same_lines.intervals = ticks.intervals;
       y_right_ = {same_lines.at(0), same_lines.at(same_lines.intervals), bottom, top_};
       for (int i = 0; i <= same_lines.intervals; ++i) {
-        text(right + 8, y_right_(same_lines.at(i)) + 4.5, "start", kTextSize, kFaintInk, tick_label(same_lines, i));
+        text(right + 8, y_right_(same_lines.at(i)) + 4.5, "start", kTextSize, kFaintInk,
+             label_on(chart_.y_right, same_lines, i));
       }
       text(kWidth - kEdge, top_ - 16, "end", kTextSize, kFaintInk,
            shortened(chart_.y_right.label, label_width, kTextSize));
@@ -208,7 +235,7 @@ class Drawing {
       const double at = x_(ticks.at(i));
       if (!(at >= left - 0.5 && at <= right + 0.5)) continue;
       add("<path d=\"M{:.1f} {:.1f}v5\" stroke=\"{}\"/>\n", at, bottom, kAxis);
-      text(at, bottom + 21, "middle", kTextSize, kFaintInk, tick_label(ticks, i));
+      text(at, bottom + 21, "middle", kTextSize, kFaintInk, label_on(chart_.x, ticks, i));
     }
     text((left + right) / 2, bottom + 43, "middle", kTextSize, kFaintInk,
          shortened(chart_.x.label, right - left, kTextSize));
@@ -243,7 +270,7 @@ class Drawing {
     }
   }
 
-  const Chart& chart_;
+  const Chart chart_;
   std::vector<const Series*> shown_;
   double top_ = 0;  // pixel of the highest grid line
   Scale x_{}, y_{}, y_right_{};

@@ -13,6 +13,7 @@ struct Axis {
   std::string label{};
   std::vector<double> covers{};  // values to be seen on the axis besides the data's: {0, 1}
   bool whole = false;            // ticks at whole numbers only
+  double log_base = 0;           // above 1: logarithmic, ticks at its powers; what is not positive is not drawn
 };
 
 struct Series {

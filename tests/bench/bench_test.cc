@@ -1,5 +1,6 @@
 #include "bench/bench.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include "bench/alternation.h"
 #include "bench/exact_check.h"
 #include "bench/flops.h"
+#include "gradus/core/file.h"
 #include "gradus/kernels/isa.h"
 
 namespace gradus::bench {
@@ -53,6 +55,17 @@ TEST(ExactTotals, OneBadFigureFailsAll) {
   not_a_number.add_mismatch(std::nan(""));
   not_a_number.add_mismatch(0);
   EXPECT_FALSE(not_a_number.ok());
+}
+
+TEST(AttentionPictures, AreDrawnFromARowForEachLength) {
+  const std::filesystem::path folder = testing::TempDir();
+  std::vector<Row> rows;
+  attention_pictures({.folder = folder, .lengths = {16, 100}, .rounds = 1},
+                     [&](const Row& row) { rows.push_back(row); });
+  EXPECT_EQ(rows.size(), 2U);
+  for (const char* name : {"attention-time.svg", "attention-memory.svg", "attention-traffic.svg"}) {
+    EXPECT_THAT(read_file(folder / name), testing::HasSubstr("tiles, backward")) << name;
+  }
 }
 
 TEST(BenchExact, HoldsOnTheActiveInstructionSet) {

@@ -159,6 +159,16 @@ TEST(Chart, MarksEachPointWhenAsked) {
   EXPECT_EQ(count(to_svg(chart), "<circle"), 2);
 }
 
+TEST(Chart, LogarithmicAxesTickAtPowersAndDrawPowersAsALine) {
+  const std::string svg = to_svg({.x = {.log_base = 2},
+                                  .y = {.log_base = 10},
+                                  .series = {{.name = "x^2", .points = {{1, 0.01}, {4, 0.16}, {0, 1}, {16, 2.56}}}}});
+  EXPECT_EQ(xml_fault(svg), "");
+  for (const char* tick : {">1<", ">2<", ">16<", ">0.01<", ">0.1<", ">10<"}) EXPECT_THAT(svg, HasSubstr(tick));
+  EXPECT_THAT(svg, Not(HasSubstr(">0<")));
+  EXPECT_EQ(count(svg.substr(svg.find("<path d=\"M", svg.rfind("</text>"))), "M"), 2);  // a gap where x is 0
+}
+
 TEST(Chart, WithoutDataIsAnEmptyFrame) {
   const std::string svg =
       to_svg({.title = "nothing yet", .series = {{.name = "a"}, {.name = "b", .points = {{1, kNaN}}}}});

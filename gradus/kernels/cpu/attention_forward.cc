@@ -23,9 +23,6 @@
 
 namespace gradus::kernels::cpu {
 
-// Query rows of one tile, a pair (row, head of the group) each: eight register tiles of six. Their scores (12 KiB) stay
-// in the L1 cache beside half a page of keys or values.
-constexpr int64_t kTileRows = 48;
 constexpr int64_t kTileLanes = kTileRows + 16;  // any 16 from a row of the tile on
 
 template <class T>
