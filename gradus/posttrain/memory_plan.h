@@ -28,7 +28,8 @@ struct MemoryPlanConfig {
   int64_t threads = 1;
 };
 
-// Parameters to activations are counted exactly; the workspace is an upper estimate.
+// Parameters to activations are counted exactly; the workspace is an estimate, and what the process takes besides
+// (code, text, checkpoints on their way to disk) is not in it.
 MemoryPlan plan_memory(const nn::TransformerConfig& model, nn::Precision precision, const MemoryPlanConfig& config);
 
 }  // namespace gradus::posttrain
