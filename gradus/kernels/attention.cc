@@ -180,7 +180,7 @@ KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape,
 
 int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int64_t threads) {
   check_shape("attention_workspace_bytes", shape);
-  return rows * shape.heads * static_cast<int64_t>(sizeof(float)) +
+  return rows * shape.heads * 2 * static_cast<int64_t>(sizeof(float)) +
          threads * std::max(cpu::forward_scratch_bytes(), cpu::backward_scratch_bytes());
 }
 

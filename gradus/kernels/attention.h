@@ -131,7 +131,7 @@ void attention_tree(const Tensor& q, const Tensor& k, const Tensor& v, const Key
                     Tensor& lse);
 
 // Bytes that a forward and a backward over `rows` rows take beyond their inputs and outputs, whatever the number of
-// keys: lse, and each thread's scratch.
+// keys: lse, D_i of the backward, and each thread's scratch.
 int64_t attention_workspace_bytes(int64_t rows, const AttentionShape& shape, int64_t threads);
 
 // Gradients of a forward over all keys at once, recomputing the weights from lse:

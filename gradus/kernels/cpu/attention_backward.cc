@@ -28,6 +28,7 @@ struct BackwardProblem {
   const T *q, *k, *v, *o, *d_o;
   const float* lse;
   float *d_q, *d_k, *d_v;
+  float* delta;  // [rows, H]: D_i = sum_d dO O
 };
 
 }  // namespace gradus::kernels::cpu
@@ -47,17 +48,15 @@ constexpr int64_t kLanes = hn::MaxLanes(DF());
 // A block's keys and values, its rows, and what is computed of it, as operands of the five products.
 template <class T>
 struct Scratch {
-  static constexpr int64_t kWidened = std::is_same_v<T, Float16> ? kMaxHeadSize * B : 16;
-  static constexpr int64_t kPaired = std::is_same_v<T, BFloat16> ? kMaxHeadSize * B / 2 : 16;
+  static constexpr int64_t kRows = kMaxHeadSize * B / Operands<T>::kPair;
+  static constexpr int64_t kPairs = std::is_same_v<T, BFloat16> ? kMaxHeadSize * B / 2 : 16;
 
-  HWY_ALIGN LeftOf<T> k_t[kMaxHeadSize * B / Operands<T>::kPair];  // transposed: [D, 64]; pairs of d: [D / 2, 64]
-  HWY_ALIGN LeftOf<T> v_t[kMaxHeadSize * B / Operands<T>::kPair];
-  HWY_ALIGN float p[B * B];    // S, then P:  [rows, keys]
-  HWY_ALIGN float d_s[B * B];  // dP = dO V^T, then c dS
-  // f16: rows as floats [64, D].
-  HWY_ALIGN float q[kWidened], d_o[kWidened];
-  // bf16: pairs of rows [32, D], of keys [32, D], and of rows [32, 64] or keys [64, 32] of P and dS.
-  HWY_ALIGN Bf16Pair q_pairs[kPaired], d_o_pairs[kPaired], k_pairs[kPaired];
+  HWY_ALIGN LeftOf<T> k_t[kRows], v_t[kRows];  // transposed: [D, 64]; pairs of d: [D / 2, 64]
+  HWY_ALIGN LeftOf<T> q[kRows], d_o[kRows];    // side by side: [64, D]; pairs of d: [64, D / 2]
+  HWY_ALIGN float p[B * B];                    // S, then P but in bf16: [rows, keys]
+  HWY_ALIGN float d_s[B * B];                  // dP = dO V^T, then c dS but in bf16
+  // bf16: pairs of rows [32, D], of keys [32, D], and of rows [32, 64] or keys [64, 32] of P and c dS.
+  HWY_ALIGN Bf16Pair q_pairs[kPairs], d_o_pairs[kPairs], k_pairs[kPairs];
   HWY_ALIGN Bf16Pair p_pairs[B * B / 2], d_s_pairs[B * B / 2], d_s_rows[B * B / 2];
 };
 
@@ -102,30 +101,58 @@ HWY_INLINE V WeightOf(D d, V r, float c, float lse) {
   }
 }
 
-// One row of P = exp(c r - lse) and dS = P (dP - D_i) c for the columns [begin, end), multiples of 16; both 0 where the
-// row sees no key, and up to `width`.
+// What makes P and c dS of a row's S and dP.
 struct RowWeights {
-  int64_t begin, end, width;
   KeyRange visible;
   float c, score_c, score_lse, delta;  // score_: in the units of WeightOf
 };
+// Of S and dP in the columns j, j + 1, ...: P = exp(c r - lse) and P (dP - D_i) c, 0 where the row sees no key.
+template <class T, class D, class V>
+HWY_INLINE void WeightsOf(D d, const RowWeights& w, int64_t j, V& p, V& d_s) {
+  p = WeightOf<T>(d, p, w.score_c, w.score_lse);
+  d_s = hn::Sub(d_s, hn::Set(d, w.delta));
+  if (j < w.visible.begin || j + kLanes > w.visible.end) {
+    const auto seen = LanesIn(d, j, w.visible);
+    p = hn::IfThenElseZero(seen, p);
+    d_s = hn::IfThenElseZero(seen, d_s);
+  }
+  d_s = hn::Mul(hn::Mul(p, d_s), hn::Set(d, w.c));
+}
+
+// One row, for the columns [columns.begin, columns.end), multiples of 16; up to `width` the others become 0.
 template <class T>
-HWY_INLINE void WeightRow(const RowWeights& w, float* HWY_RESTRICT p, float* HWY_RESTRICT d_s) {
+HWY_INLINE void WeightRow(const RowWeights& w, KeyRange columns, int64_t width, float* HWY_RESTRICT p,
+                          float* HWY_RESTRICT d_s) {
   const DF d;
   for (float* x : {p, d_s}) {
-    std::fill(x, x + w.begin, 0.0f);
-    std::fill(x + w.end, x + w.width, 0.0f);
+    std::fill(x, x + columns.begin, 0.0f);
+    std::fill(x + columns.end, x + width, 0.0f);
   }
-  for (int64_t j = w.begin; j < w.end; j += kLanes) {
-    auto weight = WeightOf<T>(d, hn::Load(d, p + j), w.score_c, w.score_lse);
-    auto change = hn::Sub(hn::Load(d, d_s + j), hn::Set(d, w.delta));
-    if (j < w.visible.begin || j + kLanes > w.visible.end) {
-      const auto seen = LanesIn(d, j, w.visible);
-      weight = hn::IfThenElseZero(seen, weight);
-      change = hn::IfThenElseZero(seen, change);
-    }
-    hn::Store(weight, d, p + j);
-    hn::Store(hn::Mul(hn::Mul(weight, change), hn::Set(d, w.c)), d, d_s + j);
+  for (int64_t j = columns.begin; j < columns.end; j += kLanes) {
+    auto p_j = hn::Load(d, p + j), d_s_j = hn::Load(d, d_s + j);
+    WeightsOf<T>(d, w, j, p_j, d_s_j);
+    hn::Store(p_j, d, p + j);
+    hn::Store(d_s_j, d, d_s + j);
+  }
+}
+
+// Rows i and i + 1 of bf16, rounded, as pairs; a second that does not exist sees nothing.
+HWY_INLINE void WeightRowPair(const RowWeights& even, const RowWeights& odd, int64_t i, KeyRange columns, int64_t width,
+                              Scratch<BFloat16>& t) {
+  const DF d;
+  for (Bf16Pair* x : {t.p_pairs, t.d_s_pairs}) {
+    std::fill(x + i / 2 * B, x + i / 2 * B + columns.begin, Bf16Pair{});
+    std::fill(x + i / 2 * B + columns.end, x + i / 2 * B + width, Bf16Pair{});
+  }
+  for (int64_t j = columns.begin; j < columns.end; j += kLanes) {
+    auto p0 = hn::Load(d, t.p + i * B + j), d_s0 = hn::Load(d, t.d_s + i * B + j);
+    auto p1 = hn::Load(d, t.p + (i + 1) * B + j), d_s1 = hn::Load(d, t.d_s + (i + 1) * B + j);
+    WeightsOf<BFloat16>(d, even, j, p0, d_s0);
+    WeightsOf<BFloat16>(d, odd, j, p1, d_s1);
+    StoreWeights(d, d_s0, reinterpret_cast<BFloat16*>(t.d_s_rows + i * B / 2) + j);
+    StoreWeights(d, d_s1, reinterpret_cast<BFloat16*>(t.d_s_rows + (i + 1) * B / 2) + j);
+    StoreLanes(d, RoundToPairs(d, p0, p1), t.p_pairs + i / 2 * B + j);
+    StoreLanes(d, RoundToPairs(d, d_s0, d_s1), t.d_s_pairs + i / 2 * B + j);
   }
 }
 
@@ -194,95 +221,79 @@ HWY_INLINE void PrepareKeys(const BackwardProblem<T>& f, const Sequence& s, int6
   }
 }
 
-// The block's rows of q and dO as operands: widened, or in pairs, in which rows that see nothing count as zeros.
+// A row as a left operand.
+template <class T>
+HWY_INLINE void CopyRow(const T* HWY_RESTRICT row, int64_t D, LeftOf<T>* HWY_RESTRICT to) {
+  const int64_t n = D / Operands<T>::kPair;
+  const DF d;
+  const hn::CappedTag<float, 4> d4;
+  int64_t k = 0;
+  for (; k + kLanes <= n; k += kLanes) StoreLanes(d, LoadLanes(d, AsOperands(row) + k), to + k);
+  for (; k < n; k += 4) StoreLanes(d4, LoadLanes(d4, AsOperands(row) + k), to + k);
+}
+
+// The block's rows of q and dO as operands: side by side, since rows of one head lie a power of two apart and would
+// push each other out of the cache; and in pairs, in which rows that see nothing count as zeros.
 template <class T>
 HWY_INLINE void PrepareRows(const BackwardProblem<T>& f, const Sequence& s, const Block& b, Scratch<T>& t) {
-  const int64_t row_step = f.H * f.D, start = ((s.row0 + b.i0) * f.H + b.h) * f.D;
-  if constexpr (std::is_same_v<T, Float16>) {
-    const hn::CappedTag<float, 8> d;
-    for (int64_t i = 0; i < b.n_i; ++i) {
-      for (int64_t k = 0; k < f.D; k += static_cast<int64_t>(hn::MaxLanes(d))) {
-        hn::Store(LoadFloats(d, f.q + start + i * row_step + k), d, t.q + i * f.D + k);
-        hn::Store(LoadFloats(d, f.d_o + start + i * row_step + k), d, t.d_o + i * f.D + k);
-      }
-    }
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    const auto row = [&](const T* x, int64_t i) {
-      return i < b.n_i && b.visible[i].begin < b.visible[i].end ? x + start + i * row_step : nullptr;
+  const int64_t row_step = f.H * f.D, start = ((s.row0 + b.i0) * f.H + b.h) * f.D, n_k = f.D / Operands<T>::kPair;
+  for (int64_t i = 0; i < b.n_i; ++i) {
+    CopyRow(f.q + start + i * row_step, f.D, t.q + i * n_k);
+    CopyRow(f.d_o + start + i * row_step, f.D, t.d_o + i * n_k);
+  }
+  if constexpr (Operands<T>::kPair == 2) {
+    const auto row = [&](const Bf16Pair* rows, int64_t i) {
+      const bool sees = i < b.n_i && b.visible[i].begin < b.visible[i].end;
+      return sees ? reinterpret_cast<const BFloat16*>(rows + i * n_k) : nullptr;
     };
     for (int64_t i = 0; i < b.n_i; i += 2) {
-      InterleaveRows(row(f.q, i), row(f.q, i + 1), f.D, t.q_pairs + i / 2 * f.D);
-      InterleaveRows(row(f.d_o, i), row(f.d_o, i + 1), f.D, t.d_o_pairs + i / 2 * f.D);
+      InterleaveRows(row(t.q, i), row(t.q, i + 1), f.D, t.q_pairs + i / 2 * f.D);
+      InterleaveRows(row(t.d_o, i), row(t.d_o, i + 1), f.D, t.d_o_pairs + i / 2 * f.D);
     }
   }
 }
 
-// P and dS, rounded to bf16, as operands.
-HWY_INLINE void PairWeights(const Block& b, int64_t width, Scratch<BFloat16>& t) {
-  const DF d;
-  const hn::RebindToUnsigned<DF> du;
-  for (int64_t i = 0; i < b.n_i; i += 2) {
-    const auto pair_rows = [&](const float* rows, Bf16Pair* to) HWY_ATTR {
-      for (int64_t j = 0; j < width; j += kLanes) {
-        const auto even = hn::ShiftRight<16>(RoundToBf16(d, hn::Load(d, rows + i * B + j)));
-        auto odd = hn::Zero(du);
-        if (i + 1 < b.n_i) odd = hn::And(RoundToBf16(d, hn::Load(d, rows + (i + 1) * B + j)), hn::Set(du, 0xffff0000u));
-        StoreLanes(d, hn::BitCast(d, hn::Or(even, odd)), to + i / 2 * B + j);
-      }
-    };
-    pair_rows(t.p, t.p_pairs);
-    pair_rows(t.d_s, t.d_s_pairs);
-  }
-  for (int64_t i = 0; i < b.n_i; ++i) {
-    BFloat16* row = reinterpret_cast<BFloat16*>(t.d_s_rows + i * B / 2);
-    for (int64_t j = 0; j < width; j += kLanes) StoreFloats(d, hn::Load(d, t.d_s + i * B + j), row + j);
-  }
-}
-
-// 1. S = Q K^T and dP = dO V^T;  2. P and dS from them.
+// 1. S = Q K^T and dP = dO V^T;  2. P and c dS from them.
 template <class T>
 HWY_INLINE void BlockWeights(const BackwardProblem<T>& f, const Sequence& s, const Block& b, Scratch<T>& t) {
   constexpr int64_t kPair = Operands<T>::kPair;
   using Left = LeftOf<T>;
-  const int64_t row_step = f.H * f.D, start = ((s.row0 + b.i0) * f.H + b.h) * f.D, width = (b.n_j + 15) / 16 * 16;
+  const int64_t n_k = f.D / kPair, width = (b.n_j + 15) / 16 * 16;
   const auto columns = [&](int64_t i) {  // of row i's register tile, rounded out to multiples of 16
     const int64_t tile = i - i % kProductRows;
     const KeyRange c = b.Columns(tile, std::min(tile + kProductRows, b.n_i));
     return KeyRange{c.begin / 16 * 16, (c.end + 15) / 16 * 16};
   };
-  const auto product = [&](LeftMatrix<Left> rows, const Left* transposed, float* to) {
+  const auto product = [&](const Left* rows, const Left* transposed, float* to) {
     for (int64_t i = 0; i < b.n_i; i += kProductRows) {
       const KeyRange c = columns(i);
-      Product<Merge::store>(
-          std::min(kProductRows, b.n_i - i), LeftMatrix<Left>{rows.data + i * rows.row_step, rows.row_step, 1},
-          RightMatrix<Left>{transposed + c.begin, B}, {to + i * B + c.begin, B}, f.D / kPair, c.end - c.begin);
+      Product<Merge::store>(std::min(kProductRows, b.n_i - i), LeftMatrix<Left>{rows + i * n_k, n_k, 1},
+                            RightMatrix<Left>{transposed + c.begin, B}, {to + i * B + c.begin, B}, n_k,
+                            c.end - c.begin);
     }
   };
-  if constexpr (std::is_same_v<T, Float16>) {
-    product({t.q, f.D, 1}, t.k_t, t.p);
-    product({t.d_o, f.D, 1}, t.v_t, t.d_s);
-  } else {
-    product({AsOperands(f.q + start), row_step / kPair, 1}, t.k_t, t.p);
-    product({AsOperands(f.d_o + start), row_step / kPair, 1}, t.v_t, t.d_s);
-  }
+  product(t.q, t.k_t, t.p);
+  product(t.d_o, t.v_t, t.d_s);
   const float to_log2 = static_cast<float>(ref::Exp2Constants::kLog2E);
   const float score_c = kPair == 2 ? static_cast<float>(f.shape.scale * ref::Exp2Constants::kLog2E) : f.c;
-  for (int64_t i = 0; i < b.n_i; ++i) {
-    const int64_t at = start + i * row_step;
-    const KeyRange c = columns(i);
-    const float lse = f.lse[(s.row0 + b.i0 + i) * f.H + b.h];
+  const auto row_weights = [&](int64_t i) {
+    const int64_t at = (s.row0 + b.i0 + i) * f.H + b.h;
+    return RowWeights{.visible = b.visible[i],
+                      .c = f.c,
+                      .score_c = score_c,
+                      .score_lse = kPair == 2 ? f.lse[at] * to_log2 : f.lse[at],
+                      .delta = f.delta[at]};
+  };
+  for (int64_t i = 0; i < b.n_i; i += kPair) {
     PrefetchNextHead(f, s, b, i);
-    WeightRow<T>({.begin = c.begin,
-                  .end = c.end,
-                  .width = width,
-                  .visible = b.visible[i],
-                  .c = f.c,
-                  .score_c = score_c,
-                  .score_lse = kPair == 2 ? lse * to_log2 : lse,
-                  .delta = Delta(f.d_o + at, f.o + at, f.D)},
-                 t.p + i * B, t.d_s + i * B);
+    if constexpr (kPair == 2) {
+      const bool odd = i + 1 < b.n_i;
+      if (odd) PrefetchNextHead(f, s, b, i + 1);
+      WeightRowPair(row_weights(i), odd ? row_weights(i + 1) : RowWeights{}, i, columns(i), width, t);
+    } else {
+      WeightRow<T>(row_weights(i), columns(i), width, t.p + i * B, t.d_s + i * B);
+    }
   }
-  if constexpr (kPair == 2) PairWeights(b, width, t);
 }
 
 // 3. dV += P^T dO;  4. dK += (c dS)^T Q;  5. dQ += (c dS) K.  In bf16 indices of rows and keys count pairs.
@@ -317,14 +328,8 @@ HWY_INLINE void BlockGradients(const BackwardProblem<T>& f, const Sequence& s, c
     add_to_keys(t.d_s_pairs, RightMatrix<Bf16Pair>{t.q_pairs, D}, f.d_k);
     add_to_rows(t.d_s_rows, RightMatrix<Bf16Pair>{t.k_pairs, D});
   } else {
-    using Floats = RightMatrix<float>;
-    if constexpr (std::is_same_v<T, Float16>) {
-      add_to_keys(t.p, Floats{t.d_o, D}, f.d_v);
-      add_to_keys(t.d_s, Floats{t.q, D}, f.d_k);
-    } else {
-      add_to_keys(t.p, Floats{f.d_o + start, row_step}, f.d_v);
-      add_to_keys(t.d_s, Floats{f.q + start, row_step}, f.d_k);
-    }
+    add_to_keys(t.p, RightMatrix<float>{t.d_o, D}, f.d_v);
+    add_to_keys(t.d_s, RightMatrix<float>{t.q, D}, f.d_k);
     add_to_rows(t.d_s, RightMatrix<T>{f.k + key_start, key_step});
   }
 }
@@ -355,7 +360,13 @@ HWY_INLINE Block MakeBlock(const BackwardProblem<T>& f, const Sequence& s, int64
 template <class T>
 void BackwardHead(const BackwardProblem<T>& f, const Sequence& s, int64_t g) {
   const int64_t group = f.H / f.G, key_step = f.G * f.D;
-  for (int64_t i = 0; i < s.n_rows; ++i) std::fill_n(f.d_q + ((s.row0 + i) * f.H + g * group) * f.D, group * f.D, 0.0f);
+  for (int64_t i = 0; i < s.n_rows; ++i) {
+    for (int64_t h = g * group; h < (g + 1) * group; ++h) {
+      const int64_t at = (s.row0 + i) * f.H + h;
+      std::fill_n(f.d_q + at * f.D, f.D, 0.0f);
+      f.delta[at] = Delta(f.d_o + at * f.D, f.o + at * f.D, f.D);
+    }
+  }
   Scratch<T> t;
   for (int64_t j0 = 0; j0 < s.n_keys; j0 += B) {
     const int64_t n_j = std::min(B, s.n_keys - j0), start = ((s.key0 + j0) * f.G + g) * f.D;
@@ -433,6 +444,7 @@ template <class T>
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse,
                         const Tensor& d_o, const AttentionLayout& layout, const AttentionShape& shape, Tensor& d_q,
                         Tensor& d_k, Tensor& d_v) {
+  Tensor delta = Tensor::empty({q.dim(0), shape.heads}, DType::f32);
   const BackwardProblem<T> f{.shape = shape,
                              .H = shape.heads,
                              .G = shape.kv_heads,
@@ -446,7 +458,8 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
                              .lse = lse.data<float>(),
                              .d_q = d_q.data<float>(),
                              .d_k = d_k.data<float>(),
-                             .d_v = d_v.data<float>()};
+                             .d_v = d_v.data<float>(),
+                             .delta = delta.data<float>()};
   const auto backward_task = backward_of<T>();
   parallel_for(layout.n_sequences() * f.G, [&](int64_t task) {
     const FlushDenormals flush(kFlushes<T>);

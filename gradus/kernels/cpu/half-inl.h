@@ -120,6 +120,27 @@ HWY_INLINE hn::Vec<D> OddOfPairs(D d, hn::Vec<D> pairs) {
   return hn::BitCast(d, hn::And(hn::BitCast(du, pairs), hn::Set(du, 0xffff0000u)));
 }
 
+// Two vectors rounded to bf16, lane by lane side by side. No subnormals.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V RoundToPairs(D d, V even, V odd) {
+  const hn::RebindToUnsigned<D> du;
+#if HWY_TARGET == HWY_AVX3_DL
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    const hn::Repartition<uint16_t, D> d16;
+    HWY_ALIGN static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const auto order = hn::Load(d16, kInterleave);
+    hn::Vec<decltype(d16)> halves, pairs;  // even's numbers, then odd's; side by side
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves.raw) : "v"(even.raw), "v"(odd.raw));
+    asm("vpermw %1, %2, %0" : "=v"(pairs.raw) : "v"(halves.raw), "v"(order.raw));
+    return hn::BitCast(d, pairs);
+  }
+#endif
+  const auto low = hn::ShiftRight<16>(RoundToBf16(d, even));
+  return hn::BitCast(d, hn::Or(low, hn::And(RoundToBf16(d, odd), hn::Set(du, 0xffff0000u))));
+}
+
 // acc + a_odd b_odd, then + a_even b_even: two multiply-adds, the order of VDPBF16PS. Where that instruction is missing
 // the caller holds FlushDenormals, so that the bits are its bits.
 template <class D, class V = hn::Vec<D>>

@@ -287,6 +287,16 @@ HWY_INLINE void InterleaveRows(const BFloat16* even, const BFloat16* odd, int64_
   }
 }
 
+// v [D] as the value of a slot. Halves of pairs are written alone: another thread may store the other one.
+template <class T>
+HWY_INLINE void StoreValue(const T* v, int64_t D, int64_t slot, T* values) {
+  std::copy_n(v, D, values + slot * D);
+}
+HWY_INLINE void StoreValue(const BFloat16* v, int64_t D, int64_t slot, Bf16Pair* values) {
+  Bf16Pair* pairs = values + slot / 2 * D;
+  for (int64_t d = 0; d < D; ++d) (slot % 2 == 0 ? pairs[d].even : pairs[d].odd) = v[d].bits;
+}
+
 }  // namespace gradus::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
