@@ -26,14 +26,11 @@ Rng::Rng(uint64_t seed, Purpose purpose, uint64_t index, uint32_t position)
   GRADUS_CHECK(index >> 48 == 0);  // the purpose stands above it
 }
 
-uint32_t Rng::bits32() {
-  if (used_ == 4) {
-    block_ = philox4x32(counter_, key_);
-    ++counter_[0];
-    GRADUS_CHECK(counter_[0] != 0);  // the stream is used up
-    used_ = 0;
-  }
-  return block_[static_cast<size_t>(used_++)];
+void Rng::refill() {
+  block_ = philox4x32(counter_, key_);
+  ++counter_[0];
+  GRADUS_CHECK(counter_[0] != 0);  // the stream is used up
+  used_ = 0;
 }
 
 uint64_t Rng::bits64() {
@@ -43,10 +40,6 @@ uint64_t Rng::bits64() {
 
 double Rng::uniform() {
   return static_cast<double>(bits64() >> 11) * 0x1p-53;
-}
-
-float Rng::uniform_f32() {
-  return static_cast<float>(bits32() >> 8) * 0x1p-24f;
 }
 
 int64_t Rng::below(int64_t n) {

@@ -30,14 +30,21 @@ class Rng {
   // words.
   Rng(uint64_t seed, Purpose purpose, uint64_t index = 0, uint32_t position = 0);
 
-  uint32_t bits32();
+  uint32_t bits32() {
+    if (used_ == 4) refill();
+    return block_[static_cast<size_t>(used_++)];
+  }
   uint64_t bits64();
-  double uniform();          // [0, 1), 53 bits
-  float uniform_f32();       // [0, 1), 24 bits
+  double uniform();      // [0, 1), 53 bits
+  float uniform_f32() {  // [0, 1), 24 bits
+    return static_cast<float>(bits32() >> 8) * 0x1p-24f;
+  }
   int64_t below(int64_t n);  // 0 .. n-1, unbiased; n >= 1
   double normal();           // mean 0, variance 1 (Box-Muller)
 
  private:
+  void refill();
+
   std::array<uint32_t, 4> counter_;
   std::array<uint32_t, 2> key_;
   std::array<uint32_t, 4> block_{};

@@ -17,11 +17,15 @@ FiniteEnv::FiniteEnv(std::shared_ptr<const FiniteMdp> mdp, Config config)
   require(limit_ >= 0, "{}: max_episode_steps is {}, but must not be negative", spec_.id, limit_);
   for (int64_t s = 0; s < n_states_; ++s) {
     for (int64_t a = 0; a < n_actions_; ++a) {
-      Row row{.first = static_cast<uint32_t>(outcomes_.size())};
+      Row row{.first = {}, .more = static_cast<uint32_t>(outcomes_.size())};
+      bool any = false;
       for (const Outcome& o : mdp_->outcomes(s, a)) {
-        if (o.probability > 0) outcomes_.push_back(o);
+        if (o.probability == 0) continue;
+        if (any) outcomes_.push_back(o);
+        if (!any) row.first = o;
+        any = true;
       }
-      row.n = static_cast<uint32_t>(outcomes_.size()) - row.first;
+      row.n_more = static_cast<uint32_t>(outcomes_.size()) - row.more;
       rows_.push_back(row);
     }
   }

@@ -42,12 +42,9 @@ class FiniteEnv final : public Env {
   }
   // Takes action a, in [0, n_actions), in the current state, which must not be terminal.
   Move move(int64_t a, Rng& rng) {
-    const Row row = rows_[static_cast<size_t>(state_ * n_actions_ + a)];
-    const Outcome* o = outcomes_.data() + row.first;
-    if (row.n > 1) {
-      double u = rng.uniform_f32();
-      for (uint32_t left = row.n - 1; left > 0 && u >= o->probability; --left, ++o) u -= o->probability;
-    }
+    const Row& row = rows_[static_cast<size_t>(state_ * n_actions_ + a)];
+    const Outcome* o = &row.first;
+    if (row.n_more > 0) o = draw(row, rng);
     state_ = o->next;
     return {.next = o->next, .terminated = o->terminated, .truncated = ++steps_ == limit_, .reward = o->reward};
   }
@@ -60,14 +57,23 @@ class FiniteEnv final : public Env {
   FiniteEnv* finite() override { return this; }
 
  private:
+  // What can happen: one thing, here at hand, or that and more.
   struct Row {
-    uint32_t first = 0, n = 0;
+    Outcome first;
+    uint32_t more = 0, n_more = 0;  // in outcomes_
   };
+  const Outcome* draw(const Row& row, Rng& rng) const {
+    double u = rng.uniform_f32() - row.first.probability;
+    if (u < 0) return &row.first;
+    const Outcome* o = &outcomes_[row.more];
+    for (uint32_t left = row.n_more - 1; left > 0 && u >= o->probability; --left, ++o) u -= o->probability;
+    return o;
+  }
   std::shared_ptr<const FiniteMdp> mdp_;
   EnvSpec spec_;
   int64_t n_states_, n_actions_, limit_;
   std::vector<Row> rows_;          // [n_states * n_actions]
-  std::vector<Outcome> outcomes_;  // what cannot happen left out
+  std::vector<Outcome> outcomes_;  // but the first of each, and what cannot happen
   int32_t state_ = 0;
   int64_t steps_ = 0;
   // Of the functions of Env alone.

@@ -65,6 +65,10 @@ FiniteMdp::FiniteMdp(Definition d)
     }
   }
   for (Outcome& o : outcomes_) o.terminated |= is_terminal(o.next);
+  for (int64_t s = 0; s < n_states_; ++s) {
+    require(!is_terminal(s) || start_[static_cast<size_t>(s)] == 0,
+            "finite MDP: an episode may start in {}, where all ends", state_name(s));
+  }
 }
 
 std::string FiniteMdp::state_name(int64_t s) const {

@@ -2,6 +2,15 @@
 
 namespace gradus::rl {
 
+Greatest detail::greatest_of_many(std::span<const double> q) {
+  Greatest g{.value = q[0], .first = 0, .n = 1};
+  for (size_t a = 1; a < q.size(); ++a) {
+    if (q[a] > g.value) g = {.value = q[a], .first = static_cast<int64_t>(a), .n = 0};
+    g.n += q[a] == g.value;
+  }
+  return g;
+}
+
 Table epsilon_greedy_policy(const Table& Q, double eps, double tie) {
   Table pi(Q.n_states(), Q.n_actions(), eps / static_cast<double>(Q.n_actions()));
   for (int64_t s = 0; s < Q.n_states(); ++s) {

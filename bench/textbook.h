@@ -1,0 +1,34 @@
+// The tables and curves of the textbooks, computed again: what stands behind `gradus bench textbook`. One file per
+// group of tables. Zhao = Shiyu Zhao, Mathematical Foundations of Reinforcement Learning (2025); S&B = Sutton & Barto,
+// Reinforcement Learning: An Introduction, 2nd edition (2018).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace gradus::bench {
+
+// One printed number beside ours.
+struct TextbookCell {
+  std::string table;  // "Zhao 3.4a"
+  std::string about;  // what the table shows, the same for all its cells
+  std::string cell;   // "(1, 1)"
+  double book = 0, ours = 0;
+  double allowed = 0;       // the largest difference that passes: half a printed digit, or three standard errors
+  std::string remark = "";  // why this cell may differ
+  bool passes() const;
+};
+using TextbookSink = std::function<void(const TextbookCell&)>;
+
+struct TextbookOptions {
+  int64_t seeds = 30;  // of what is learned by sampling
+  double share = 1;    // of the runs that averages are taken over; below 1 for tests
+};
+
+// Each passes its cells to `sink`, table by table.
+void textbook_dynamic_programming(const TextbookOptions& options, const TextbookSink& sink);  // Zhao, chapters 3, 5, 8
+void textbook_temporal_difference(const TextbookOptions& options, const TextbookSink& sink);  // Zhao 7, S&B 6 and 7
+
+}  // namespace gradus::bench

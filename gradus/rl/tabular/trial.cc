@@ -1,0 +1,33 @@
+#include "gradus/rl/tabular/trial.h"
+
+#include <cmath>
+
+#include "gradus/core/thread_pool.h"
+
+namespace gradus::rl {
+
+Trial::Trial(std::shared_ptr<const env::FiniteMdp> mdp, const env::FiniteEnv::Config& env, std::string_view algorithm,
+             const TabularConfig& config, uint64_t seed)
+    : env_(std::move(mdp), env), learner_(make_learner(algorithm, env_.mdp(), config)), seed_(seed) {}
+
+void Trial::run(int64_t episodes) {
+  for (int64_t i = 0; i < episodes; ++i) {
+    Rng rng(seed_, Purpose::sample, static_cast<uint64_t>(first_) + episodes_.size());
+    episodes_.push_back(learner_->episode(env_, rng));
+  }
+}
+
+void run_trials(std::vector<Trial>& trials, int64_t episodes) {
+  parallel_for(static_cast<int64_t>(trials.size()), [&](int64_t i) { trials[static_cast<size_t>(i)].run(episodes); });
+}
+
+MeanOfSeeds mean_of_seeds(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  double sum = 0, squares = 0;
+  for (const double x : values) sum += x;
+  const double mean = sum / n;
+  for (const double x : values) squares += (x - mean) * (x - mean);
+  return {.mean = mean, .standard_error = values.size() < 2 ? 0 : std::sqrt(squares / (n - 1) / n)};
+}
+
+}  // namespace gradus::rl
