@@ -5,8 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/gradus/command.h"
+#include "apps/gradus/rl_output.h"
 #include "gradus/posttrain/train.h"
+#include "gradus/rl/evaluation.h"
 #include "gradus/run/config.h"
+#include "gradus/run/presets.h"
 
 namespace gradus::app {
 
@@ -24,7 +27,9 @@ void declare(CLI::App& command, EvalOptions& o) {
   command.add_option("RUN|MODEL", o.target, "run folder (its latest checkpoint), or model folder")->required();
   command.add_option("key=value", o.overrides, "settings over those of the run: chain.max_operators=10");
   command.add_option("--task", o.task, "for a model folder: the preset whose task it is asked [chain]");
-  command.add_option("--episodes", o.episodes, "held-out problems [eval.problems]")->check(at_least(1));
+  command
+      .add_option("--episodes", o.episodes, "held-out problems [eval.problems], or episodes of an environment [1000]")
+      ->check(at_least(1));
   command.add_flag("--json", o.json, "one JSON object per kind of sampling");
 }
 
@@ -34,8 +39,7 @@ posttrain::TrainConfig config_of(const EvalOptions& o) {
     if (!o.task.empty()) throw UsageError(fmt::format("eval: --task is for a model folder, but {} is a run", o.target));
     config = posttrain::config_of_run(o.target);
   } else {
-    const auto preset =
-        or_usage_error([&] { return posttrain::find_preset(o.task.empty() ? "chain" : o.task).preset; });
+    const auto preset = or_usage_error([&] { return run::find_preset(o.task.empty() ? "chain" : o.task).preset; });
     config = run::read_config<posttrain::TrainConfig>(
         {{fmt::format("preset {}", preset.name), std::string(preset.text)}}, {});
   }
@@ -66,7 +70,33 @@ int eval_text(const EvalOptions& o, const posttrain::TrainConfig& config, Output
   return kDone;
 }
 
+int eval_rl(const EvalOptions& o, Output& out) {
+  if (!o.overrides.empty() || !o.task.empty()) {
+    throw UsageError("eval: a run in an environment is evaluated as it was trained, without settings");
+  }
+  constexpr int64_t kEpisodes = 1000, kMostSteps = 100000;
+  const rl::Trained trained = rl::load_run(o.target);
+  const rl::EpisodesOf e = rl::evaluate_greedy(trained, static_cast<uint64_t>(trained.config.seed),
+                                               o.episodes > 0 ? o.episodes : kEpisodes, kMostSteps);
+  if (o.json) {
+    out.json_line({{"kind", "greedy"},
+                   {"episodes", e.episodes},
+                   {"return_mean", e.total_reward.mean},
+                   {"return_standard_error", e.total_reward.standard_error},
+                   {"length_mean", e.length.mean},
+                   {"terminated_share", e.terminated_share}});
+  } else {
+    out.text(
+        format_table({{"policy"}, {"episodes", true}, {"return", true}, {"mean length", true}, {"terminated", true}},
+                     {{"greedy", fmt::format("{}", e.episodes),
+                       fmt::format("{:.4f} +- {:.4f}", e.total_reward.mean, e.total_reward.standard_error),
+                       fmt::format("{:.1f}", e.length.mean), fmt::format("{:.1f} %", 100 * e.terminated_share)}}));
+  }
+  return kDone;
+}
+
 int eval(const EvalOptions& o, Output& out) {
+  if (is_rl_run(o.target)) return eval_rl(o, out);
   posttrain::model_folder_of(o.target);  // before anything else is asked
   const posttrain::TrainConfig config = config_of(o);
   if (config.pretrains()) return eval_text(o, config, out);

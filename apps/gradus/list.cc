@@ -1,11 +1,14 @@
-// gradus list [algorithms|tasks|presets|precisions|dtypes] [--json]: what this binary knows.
+// gradus list [algorithms|envs|tasks|presets|precisions|dtypes] [--json]: what this binary knows.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/gradus/command.h"
 #include "gradus/core/dtype.h"
+#include "gradus/env/catalogue.h"
 #include "gradus/posttrain/train_config.h"
+#include "gradus/rl/train_config.h"
+#include "gradus/run/presets.h"
 
 namespace gradus::app {
 
@@ -17,8 +20,8 @@ struct ListOptions {
 };
 
 void declare(CLI::App& command, ListOptions& o) {
-  command.add_option("WHAT", o.what, "algorithms, tasks, presets, precisions or dtypes [all]")
-      ->check(CLI::IsMember({"algorithms", "tasks", "presets", "precisions", "dtypes"}));
+  command.add_option("WHAT", o.what, "algorithms, envs, tasks, presets, precisions or dtypes [all]")
+      ->check(CLI::IsMember({"algorithms", "envs", "tasks", "presets", "precisions", "dtypes"}));
   command.add_flag("--json", o.json, "one JSON object per entry");
 }
 
@@ -37,9 +40,13 @@ std::vector<Entry> entries() {
   std::vector<Entry> out;
   for (const auto& a : posttrain::algorithms())
     out.push_back({"algorithms", std::string(a.name), std::string(a.description), std::string(a.source)});
+  for (const auto& a : rl::algorithms())
+    out.push_back({"algorithms", std::string(a.name), std::string(a.description), std::string(a.source)});
+  for (const auto& e : env::environments())
+    out.push_back({"envs", std::string(e.name), std::string(e.description), std::string(e.source)});
   for (const auto& t : posttrain::tasks())
     out.push_back({"tasks", std::string(t.name), std::string(t.description), std::string(t.source)});
-  for (const auto& p : posttrain::presets()) out.push_back({"presets", std::string(p.name), first_line(p.text), ""});
+  for (const auto& p : run::presets()) out.push_back({"presets", std::string(p.name), first_line(p.text), ""});
   for (const auto& f : nn::kPrecisions) out.push_back({"precisions", std::string(f.name), std::string(f.about), ""});
   const auto add_dtype = [&](DType dtype, const char* description) {
     out.push_back({"dtypes", std::string(name(dtype)), description, "", float_format(dtype)});
@@ -102,7 +109,8 @@ int list(const ListOptions& o, Output& out) {
 }  // namespace
 
 void add_list_command(CLI::App& app, Work& work) {
-  add_command(app, work, "list", "Show the algorithms, tasks, presets and dtypes of this binary", declare, list);
+  add_command(app, work, "list", "Show the algorithms, environments, tasks, presets and dtypes of this binary", declare,
+              list);
 }
 
 }  // namespace gradus::app

@@ -2,9 +2,11 @@
 #include <filesystem>
 
 #include "apps/gradus/command.h"
+#include "apps/gradus/rl_output.h"
 #include "apps/gradus/train_output.h"
 #include "gradus/core/file.h"
 #include "gradus/run/config.h"
+#include "gradus/run/presets.h"
 #include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
@@ -31,52 +33,85 @@ void declare(CLI::App& command, TrainOptions& o) {
   command.add_flag("--keys", o.keys, "print every setting with its value, and stop");
 }
 
-// A mistake in a file is a failure, one in the words of the command line a wrong usage.
-posttrain::TrainConfig read(const TrainOptions& o) {
+// The text of what is to be trained, and the overrides of the command line.
+struct Wish {
   run::ConfigText text;
-  std::vector<std::string> overrides = o.overrides;
-  if (!o.seed.empty()) overrides.push_back("seed=" + o.seed);
+  std::vector<std::string> overrides;
+  bool is_rl = false;  // an environment, not a task of a language model
+};
+
+Wish wish_of(const TrainOptions& o) {
+  Wish wish;
+  wish.overrides = o.overrides;
+  if (!o.seed.empty()) wish.overrides.push_back("seed=" + o.seed);
   if (o.what.ends_with(".toml")) {
-    text = {o.what, read_file(o.what)};
-  } else {
-    const auto [preset, algorithm] = or_usage_error([&] { return posttrain::find_preset(o.what); });
-    text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
-    if (!algorithm.empty()) overrides.insert(overrides.begin(), "algorithm=" + algorithm);
+    wish.text = {o.what, read_file(o.what)};
+    wish.is_rl = run::defines(wish.text, "env");
+    return wish;
   }
-  const auto from_text = run::read_config<posttrain::TrainConfig>({text}, {});
-  return or_usage_error([&] { return run::read_config({}, overrides, from_text); });
+  const auto [preset, algorithm] = or_usage_error([&] { return run::find_preset(o.what); });
+  wish.text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
+  wish.is_rl = preset.room == "rl";
+  if (algorithm.empty()) return wish;
+  or_usage_error([&] { wish.is_rl ? rl::check_algorithm(algorithm) : posttrain::check_algorithm(algorithm); });
+  wish.overrides.insert(wish.overrides.begin(), fmt::format("algorithm={}", algorithm));
+  return wish;
+}
+
+// A mistake in a file is a failure, one in the words of the command line a wrong usage.
+template <class Config>
+Config read(const Wish& wish) {
+  const auto from_text = run::read_config<Config>({wish.text}, {});
+  return or_usage_error([&] { return run::read_config({}, wish.overrides, from_text); });
 }
 
 // runs/chain-k15-1, or the next number that is free.
-std::filesystem::path free_folder(const posttrain::TrainConfig& config) {
+std::filesystem::path free_folder(std::string_view what, std::string_view how) {
   for (int n = 1;; ++n) {
-    std::filesystem::path path = fmt::format("runs/{}-{}-{}", config.task, config.algorithm, n);
+    std::filesystem::path path = fmt::format("runs/{}-{}-{}", what, how, n);
     if (!std::filesystem::exists(path)) return path;
   }
 }
 
-int train(const TrainOptions& o, Output& out) {
-  posttrain::TrainConfig config = read(o);
+std::vector<std::string> command_line_of(const TrainOptions& o) {
+  std::vector<std::string> words = {"gradus", "train", o.what};
+  words.insert(words.end(), o.overrides.begin(), o.overrides.end());
+  if (!o.out.empty()) words.insert(words.end(), {"--out", o.out});
+  if (!o.seed.empty()) words.insert(words.end(), {"--seed", o.seed});
+  return words;
+}
+
+// Config, task name and Train differ between language models and environments, and nothing else does.
+template <class Show, class Config, class Train>
+int train_with(const TrainOptions& o, Output& out, const Config& config, std::string_view what, Train train) {
   if (o.keys) {
-    out.text(run::describe_config(run::fields_of(config)));
+    Config shown = config;
+    out.text(run::describe_config(run::fields_of(shown)));
     return kDone;
   }
   or_usage_error([&] { config.check(); });
-  std::vector<std::string> command_line = {"gradus", "train", o.what};
-  command_line.insert(command_line.end(), o.overrides.begin(), o.overrides.end());
-  if (!o.out.empty()) command_line.insert(command_line.end(), {"--out", o.out});
-  if (!o.seed.empty()) command_line.insert(command_line.end(), {"--seed", o.seed});
   runtime::install_interrupt_handlers();
-  const std::filesystem::path directory = o.out.empty() ? free_folder(config) : std::filesystem::path(o.out);
-  return TrainOutput(out, {.json = o.json, .quiet = o.quiet}).run([&](const posttrain::TrainObserver& observer) {
-    return posttrain::train(directory, config, command_line, observer);
+  const std::filesystem::path directory =
+      o.out.empty() ? free_folder(what, config.algorithm) : std::filesystem::path(o.out);
+  return Show(out, {.json = o.json, .quiet = o.quiet}).run([&](const auto& observer) {
+    return train(directory, config, command_line_of(o), observer);
   });
+}
+
+int train(const TrainOptions& o, Output& out) {
+  const Wish wish = wish_of(o);
+  if (wish.is_rl) {
+    const auto config = read<rl::TrainConfig>(wish);
+    return train_with<RlOutput>(o, out, config, config.env.name, rl::train);
+  }
+  const auto config = read<posttrain::TrainConfig>(wish);
+  return train_with<TrainOutput>(o, out, config, config.task, posttrain::train);
 }
 
 }  // namespace
 
 void add_train_command(CLI::App& app, Work& work) {
-  add_command(app, work, "train", "Train on a task, or on your own data", declare, train);
+  add_command(app, work, "train", "Train on a task, in an environment, or on your own data", declare, train);
 }
 
 }  // namespace gradus::app

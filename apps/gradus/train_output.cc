@@ -8,7 +8,6 @@
 #include "apps/gradus/command.h"
 #include "gradus/core/error.h"
 #include "gradus/lm/tokenizer/utf8.h"
-#include "gradus/runtime/interrupt.h"
 
 namespace gradus::app {
 
@@ -112,54 +111,33 @@ std::string readable(const posttrain::Example& e) {
 }  // namespace
 
 int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain::TrainObserver&)>& work) {
-  try {
+  const auto show_end = [&] {
     const posttrain::TrainSummary summary = work(observer());
-    if (!lost_) end_phase();
+    watch_.show([&] { end_phase(); });
     if (summary.continuation) {
       options_.json ? show_text_summary_json(summary) : show_text_summary(summary);
     } else {
       options_.json ? show_summary_json(summary) : show_summary(summary);
     }
-    return kDone;
-  } catch (const Error& e) {
-    if (lost_ && e.code() == ErrorCode::interrupted) {
-      try {
-        std::rethrow_exception(lost_);
-      } catch (const OutputClosed&) {
-        return kInterrupted;
-      }
-    }
-    try {
-      if (!lost_) end_phase();  // so that the error begins a line
-    } catch (...) {             // the error is what counts
-    }
-    throw;
-  }
+  };
+  return watch_.run(show_end, [&] { end_phase(); });
 }
 
 posttrain::TrainObserver TrainOutput::observer() {
-  const auto unless_lost = [this](const auto& show) {
-    if (lost_) return;
-    try {
-      show();
-    } catch (...) {
-      lost_ = std::current_exception();
-    }
-  };
   posttrain::TrainObserver observer;
-  observer.should_stop = [this] { return lost_ || runtime::interrupt_requested(); };
+  observer.should_stop = [this] { return watch_.should_stop(); };
   if (options_.quiet) return observer;
-  observer.on_note = [=, this](const std::string& line) { unless_lost([&] { show_note(line); }); };
-  observer.on_memory_plan = [=, this](std::string_view precision, const posttrain::MemoryPlan& plan,
-                                      const posttrain::MemoryPlan& in_fp32) {
-    unless_lost([&] { show_memory_plan(precision, plan, in_fp32); });
+  observer.on_note = [this](const std::string& line) { watch_.show([&] { show_note(line); }); };
+  observer.on_memory_plan = [this](std::string_view precision, const posttrain::MemoryPlan& plan,
+                                   const posttrain::MemoryPlan& in_fp32) {
+    watch_.show([&] { show_memory_plan(precision, plan, in_fp32); });
   };
-  observer.on_step = [=, this](const posttrain::Progress& p) { unless_lost([&] { show_step(p); }); };
-  observer.on_evaluation = [=, this](std::string_view when, const posttrain::EvaluationPair& pair) {
-    unless_lost([&] { show_evaluation(when, pair); });
+  observer.on_step = [this](const posttrain::Progress& p) { watch_.show([&] { show_step(p); }); };
+  observer.on_evaluation = [this](std::string_view when, const posttrain::EvaluationPair& pair) {
+    watch_.show([&] { show_evaluation(when, pair); });
   };
-  observer.on_held_out_loss = [=, this](std::string_view when, const posttrain::HeldOutLoss& loss) {
-    unless_lost([&] { show_held_out_loss(when, loss); });
+  observer.on_held_out_loss = [this](std::string_view when, const posttrain::HeldOutLoss& loss) {
+    watch_.show([&] { show_held_out_loss(when, loss); });
   };
   return observer;
 }

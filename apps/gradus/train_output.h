@@ -1,11 +1,11 @@
 // What a training run shows: live progress, the table before and after, or JSON lines. Shared by `train` and `resume`.
 #pragma once
 
-#include <exception>
 #include <functional>
 #include <memory>
 
 #include "apps/gradus/output.h"
+#include "apps/gradus/output_watch.h"
 #include "gradus/posttrain/train.h"
 #include "gradus/run/progress.h"
 
@@ -44,7 +44,7 @@ class TrainOutput {
 
   Output& out_;
   TrainOutputOptions options_;
-  std::exception_ptr lost_;  // why nothing can be written any more
+  OutputWatch watch_;
   std::string phase_;
   std::unique_ptr<run::Progress> line_;
   std::string last_detail_;

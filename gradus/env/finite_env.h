@@ -24,6 +24,7 @@ class FiniteEnv final : public Env {
   FiniteEnv(std::shared_ptr<const FiniteMdp> mdp, Config config);
 
   const FiniteMdp& mdp() const { return *mdp_; }
+  std::shared_ptr<const FiniteMdp> shared_mdp() const { return mdp_; }
   int64_t n_states() const { return n_states_; }
   int64_t n_actions() const { return n_actions_; }
 

@@ -140,18 +140,8 @@ std::shared_ptr<const Task> make_task(const TrainConfig& c) {
                                              RewardProgramConfig{.program = c.reward, .batch_timeout = timeout});
 }
 
-PresetChoice find_preset(std::string_view name) {
-  const size_t slash = name.find('/');
-  const std::string_view what = name.substr(0, slash);
-  const std::string_view how = slash == std::string_view::npos ? std::string_view() : name.substr(slash + 1);
-  if (slash != std::string_view::npos) check_known("algorithm", how, algorithms());
-  std::vector<std::string_view> names;
-  for (const Preset& p : presets()) {
-    if (p.name == what) return {p, std::string(how)};
-    names.push_back(p.name);
-  }
-  fail(ErrorCode::invalid_argument, "there is no preset '{}'; did you mean '{}'? `gradus list presets` shows all", what,
-       nearest_name(what, names));
+void check_algorithm(std::string_view name) {
+  check_known("algorithm", name, algorithms());
 }
 
 }  // namespace gradus::posttrain

@@ -138,18 +138,8 @@ const std::vector<Named>& tasks();
 // The task that `config` asks for, with its reward program if any. Reads data files. Not of one that pretrains.
 std::shared_ptr<const Task> make_task(const TrainConfig& config);
 
-// Presets: TOML texts compiled in from presets/WHAT.toml. Each algorithm works on each of them, but `pretrain` on
-// `text` alone, and nothing else on that.
-struct Preset {
-  std::string_view name, text;
-};
-const std::vector<Preset>& presets();
-
-// "WHAT/HOW", or "WHAT" for the preset's own algorithm.
-struct PresetChoice {
-  Preset preset;
-  std::string algorithm;  // "" = the preset's own
-};
-PresetChoice find_preset(std::string_view name);  // throws invalid_argument, naming the nearest
+// Throws invalid_argument, naming the nearest known one. Each algorithm works on each preset, but `pretrain` on `text`
+// alone, and nothing else on that.
+void check_algorithm(std::string_view name);
 
 }  // namespace gradus::posttrain

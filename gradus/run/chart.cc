@@ -246,8 +246,23 @@ class Drawing {
         colour(s));
   }
 
+  // Forth along the upper edge and back along the lower one, over the points that can be drawn.
+  void band(const Series& s, const Scale& y) {
+    std::string forth, back;
+    for (size_t i = 0; i < std::min(s.points.size(), s.band.size()); ++i) {
+      const auto& [x, middle] = s.points[i];
+      const std::pair upper(x, middle + s.band[i]), lower(x, middle - s.band[i]);
+      if (!can_be_drawn(upper) || !can_be_drawn(lower)) continue;
+      fmt::format_to(std::back_inserter(forth), "{}{:.1f} {:.1f}", forth.empty() ? 'M' : 'L', x_(x), y(upper.second));
+      back.insert(0, fmt::format("L{:.1f} {:.1f}", x_(x), y(lower.second)));
+    }
+    if (forth.empty()) return;
+    add("<path d=\"{}{}Z\" fill=\"{}\" fill-opacity=\"0.18\" stroke=\"none\"/>\n", forth, back, colour(s));
+  }
+
   void line(const Series& s) {
     const Scale& y = s.right_axis ? y_right_ : y_;
+    band(s, y);
     std::string path;
     bool drawing = false;
     for (size_t i = 0; i < s.points.size(); ++i) {

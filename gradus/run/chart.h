@@ -21,6 +21,7 @@ struct Series {
   std::vector<std::pair<double, double>> points{};  // x, y; a y that is not finite is a gap in the line
   bool right_axis = false;                          // measured on the right axis; drawn dashed
   bool markers = false;                             // a dot at each point
+  std::vector<double> band{};  // of each point: how far a pale band reaches to both sides; or empty
 };
 
 // For up to a dozen series. Text is UTF-8. Series without a finite point are left out; the right axis shows only when a

@@ -143,6 +143,14 @@ std::string at(std::string_view origin, const toml::source_region& source) {
   return fmt::format("{} line {}", origin, source.begin.line);
 }
 
+toml::table parse(const ConfigText& source) {
+  try {
+    return toml::parse(source.text, source.origin);
+  } catch (const toml::parse_error& e) {
+    fail(ErrorCode::invalid_argument, "configuration: {}: {}", at(source.origin, e.source()), e.description());
+  }
+}
+
 struct Reader {
   const std::vector<Field>& fields;
 
@@ -190,13 +198,7 @@ struct Reader {
     }
   }
 
-  void read(const ConfigText& source) const {
-    try {
-      read(toml::parse(source.text, source.origin), "", source.origin);
-    } catch (const toml::parse_error& e) {
-      fail(ErrorCode::invalid_argument, "configuration: {}: {}", at(source.origin, e.source()), e.description());
-    }
-  }
+  void read(const ConfigText& source) const { read(parse(source), "", source.origin); }
 
   void override_with(const std::string& assignment) const;
 };
@@ -267,6 +269,10 @@ std::string_view section_of(std::string_view path) {
 }
 
 }  // namespace
+
+bool defines(const ConfigText& text, std::string_view key) {
+  return parse(text).contains(key);
+}
 
 void read_config(const std::vector<Field>& fields, const std::vector<ConfigText>& texts,
                  const std::vector<std::string>& overrides) {

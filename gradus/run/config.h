@@ -75,6 +75,9 @@ struct ConfigText {
   std::string text{};    // TOML
 };
 
+// Whether a text sets `key`, or has it as a section. Throws invalid_argument on malformed TOML.
+bool defines(const ConfigText& text, std::string_view key);
+
 // Sets `fields` from the texts in order, then from the overrides in order; a later one wins.
 //   overrides  "dotted.key=value", value as in TOML. A text needs no quotes; a list may drop its brackets:
 //   stages=4,6,8.

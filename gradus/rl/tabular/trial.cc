@@ -6,9 +6,8 @@
 
 namespace gradus::rl {
 
-Trial::Trial(std::shared_ptr<const env::FiniteMdp> mdp, const env::FiniteEnv::Config& env, std::string_view algorithm,
-             const TabularConfig& config, uint64_t seed)
-    : env_(std::move(mdp), env), learner_(make_learner(algorithm, env_.mdp(), config)), seed_(seed) {}
+Trial::Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed)
+    : env_(std::move(env)), learner_(make_learner(algorithm, env_.mdp(), config)), seed_(seed) {}
 
 void Trial::run(int64_t episodes) {
   for (int64_t i = 0; i < episodes; ++i) {

@@ -14,9 +14,8 @@ namespace gradus::rl {
 // The same seed gives the same bits, however many trials run beside it and on whatever thread. Movable.
 class Trial {
  public:
-  // Throws what FiniteEnv and make_learner throw.
-  Trial(std::shared_ptr<const env::FiniteMdp> mdp, const env::FiniteEnv::Config& env, std::string_view algorithm,
-        const TabularConfig& config, uint64_t seed);
+  // Throws what make_learner throws.
+  Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed);
 
   void run(int64_t episodes);
 
@@ -26,8 +25,12 @@ class Trial {
   env::FiniteEnv& env() { return env_; }
   const std::vector<EpisodeStats>& episodes() const { return episodes_; }
 
-  // Sets how many episodes lie behind it, for one that goes on from a checkpoint: their stats are not kept.
-  void continue_after(int64_t episode) { first_ = episode; }
+  // Forgets the stats of the first `episode` episodes; for one that goes on from a checkpoint, whose learner's tables
+  // are those after them.
+  void continue_after(int64_t episode) {
+    first_ = episode;
+    episodes_.clear();
+  }
 
  private:
   env::FiniteEnv env_;

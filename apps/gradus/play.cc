@@ -1,0 +1,67 @@
+// gradus play RUN [--json]: walks an episode with the greedy policy that a run has learned.
+#include <nlohmann/json.hpp>
+
+#include "apps/gradus/command.h"
+#include "apps/gradus/rl_output.h"
+#include "gradus/rl/evaluation.h"
+#include "gradus/rl/picture.h"
+
+namespace gradus::app {
+
+namespace {
+
+struct PlayOptions {
+  std::string run;
+  int64_t seed = 1;
+  int64_t steps = 1000;
+  bool json = false;
+};
+
+void declare(CLI::App& command, PlayOptions& o) {
+  command.add_option("RUN", o.run, "run folder of a training in an environment")->required();
+  command.add_option("--seed", o.seed, "of the environment")->check(at_least(0))->capture_default_str();
+  command.add_option("--steps", o.steps, "at most so many")->check(at_least(1))->capture_default_str();
+  command.add_flag("--json", o.json, "one JSON object per step");
+}
+
+int play(const PlayOptions& o, Output& out) {
+  const rl::Trained trained = rl::load_run(o.run);
+  if (trained.Q.n_states() == 0) {
+    throw UsageError(
+        fmt::format("play: {} learns the values of a given policy, and has none of its own to play; take a "
+                    "control algorithm, such as q-learning",
+                    trained.config.algorithm));
+  }
+  const auto steps = rl::play_episode(trained, static_cast<uint64_t>(o.seed), o.steps);
+  double total = 0;
+  for (const rl::PlayedStep& step : steps) {
+    total += step.reward;
+    const std::string from = trained.mdp->state_name(step.state), action = trained.mdp->action_name(step.action),
+                      to = trained.mdp->state_name(step.next);
+    if (o.json) {
+      out.json_line({{"state", from},
+                     {"action", action},
+                     {"reward", step.reward},
+                     {"next", to},
+                     {"terminated", step.terminated},
+                     {"truncated", step.truncated}});
+    } else {
+      out.text(
+          fmt::format("{:>4}  {:<12} {:<8} {:>7.4g}  {}\n", &step - steps.data() + 1, from, action, step.reward, to));
+    }
+  }
+  const bool terminated = !steps.empty() && steps.back().terminated;
+  if (!o.json) {
+    out.text(fmt::format("return {:.6g} after {} steps, {}\n", total, steps.size(),
+                         terminated ? "terminated" : "not terminated"));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_play_command(CLI::App& app, Work& work) {
+  add_command(app, work, "play", "Walk an episode with the policy that a run has learned", declare, play);
+}
+
+}  // namespace gradus::app

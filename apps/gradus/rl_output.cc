@@ -1,0 +1,130 @@
+#include "apps/gradus/rl_output.h"
+
+#include <errno.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "gradus/core/file.h"
+#include "gradus/rl/picture.h"
+#include "gradus/run/config.h"
+#include "gradus/run/run_folder.h"
+
+namespace gradus::app {
+
+namespace {
+
+using nlohmann::ordered_json;
+using rl::MeanOfSeeds;
+
+std::string with_error(const MeanOfSeeds& m) {
+  return m.standard_error > 0 ? fmt::format("{:.2f} +- {:.2f}", m.mean, m.standard_error)
+                              : fmt::format("{:.2f}", m.mean);
+}
+
+ordered_json to_json(const rl::Report& r, bool has_exact) {
+  ordered_json j = {{"episode", r.episode},
+                    {"return_mean", r.total_reward.mean},
+                    {"return_standard_error", r.total_reward.standard_error},
+                    {"length_mean", r.length.mean},
+                    {"td_error", r.td_error.mean}};
+  if (has_exact) j["value_error"] = r.value_error.mean;
+  j["steps_per_s"] = r.steps_per_s;
+  return j;
+}
+
+double rms_error(const rl::TrainSummary& s) {
+  double sum = 0;
+  for (size_t i = 0; i < s.V.size(); ++i) sum += (s.V[i] - s.exact_V[i]) * (s.V[i] - s.exact_V[i]);
+  return std::sqrt(sum / static_cast<double>(s.V.size()));
+}
+
+}  // namespace
+
+bool is_rl_run(const std::string& directory) {
+  const std::filesystem::path path = run::RunPaths{directory}.config();
+  return std::filesystem::exists(path) && run::defines({path.string(), read_file(path)}, "env");
+}
+
+int RlOutput::run(const std::function<rl::TrainSummary(const rl::TrainObserver&)>& work) {
+  const auto show_end = [&] {
+    const rl::TrainSummary summary = work(observer());
+    watch_.show([&] { end_line(); });
+    options_.json ? show_summary_json(summary) : show_summary(summary);
+  };
+  return watch_.run(show_end, [&] { end_line(); });
+}
+
+rl::TrainObserver RlOutput::observer() {
+  rl::TrainObserver observer;
+  observer.should_stop = [this] { return watch_.should_stop(); };
+  if (options_.quiet) return observer;
+  observer.on_note = [this](const std::string& line) {
+    watch_.show([&] { options_.json ? out_.json_line({{"event", "note"}, {"text", line}}) : out_.text(line + '\n'); });
+  };
+  observer.on_report = [this](const rl::Report& r, int64_t episodes) {
+    watch_.show([&] { show_report(r, episodes); });
+  };
+  return observer;
+}
+
+void RlOutput::show_report(const rl::Report& r, int64_t episodes) {
+  if (options_.json) return out_.json_line(to_json(r, true));
+  if (!line_) {
+    line_ =
+        std::make_unique<run::Progress>(run::ProgressOptions{.label = "train",
+                                                             .unit = "episodes",
+                                                             .total = episodes,
+                                                             .first = 0,
+                                                             .terminal = out_.terminal(),
+                                                             .columns = out_.columns(),
+                                                             .interval_s = 0,
+                                                             .sink = [this](std::string_view text) { out_.text(text); },
+                                                             .now_s = {}});
+  }
+  last_detail_ = fmt::format("return {}  length {:.1f}  {} steps/s", with_error(r.total_reward), r.length.mean,
+                             run::format_count(r.steps_per_s));
+  line_->update(r.episode, last_detail_);
+}
+
+void RlOutput::end_line() {
+  if (line_) line_->finish(last_detail_);
+  line_.reset();
+}
+
+void RlOutput::show_summary_json(const rl::TrainSummary& s) {
+  ordered_json j = {{"event", "done"}};
+  if (s.last) j.update(to_json(*s.last, !s.exact_V.empty()));
+  j["values"] = s.V;
+  if (s.Q.n_states() > 0) {
+    for (int64_t i = 0; i < s.Q.n_states(); ++i) {
+      const auto q = s.Q[i];
+      j["policy"].push_back(s.mdp->action_name(std::ranges::max_element(q) - q.begin()));
+    }
+  }
+  j["run"] = s.directory.string();
+  out_.json_line(j);
+}
+
+void RlOutput::show_summary(const rl::TrainSummary& s) {
+  const std::string of_seed = s.config.seeds > 1 ? fmt::format(" (seed {})", s.config.seed) : "";
+  std::string text = fmt::format("\nValues{}{}:\n", s.Q.n_states() > 0 ? " and policy" : "", of_seed);
+  text += rl::values_text(*s.mdp, s.V, s.Q);
+  if (!s.exact_V.empty()) {
+    text += fmt::format("\nRoot mean square error of the values: {:.4f}, against {}\n", rms_error(s),
+                        s.Q.n_states() > 0 ? "the optimal ones" : "those of the policy");
+  }
+  if (s.last) {
+    text += fmt::format("Return {}, length {} over the last episodes\n", with_error(s.last->total_reward),
+                        with_error(s.last->length));
+  }
+  const std::string run = s.directory.string(), program = program_invocation_name;
+  text += fmt::format("\nThe run is in {}.", run);
+  for (const auto& picture : s.pictures) {
+    text += fmt::format("{} {}", &picture == &s.pictures.front() ? " Pictures:" : ",", picture.string());
+  }
+  text += fmt::format("\nNext:\n  {0} play {1}\n  {0} eval {1}\n  {0} list algorithms\n", program, run);
+  out_.text(text);
+}
+
+}  // namespace gradus::app

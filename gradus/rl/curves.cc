@@ -1,0 +1,40 @@
+#include "gradus/rl/curves.h"
+
+#include <fmt/format.h>
+
+#include "gradus/core/file.h"
+#include "gradus/run/chart.h"
+#include "gradus/run/database.h"
+#include "gradus/run/run_folder.h"
+
+namespace gradus::rl {
+
+namespace {
+
+run::Series series(run::Database& db, const std::string& metric, std::string name) {
+  run::Series s{.name = std::move(name)};
+  for (const run::Metric& m : db.metrics("train", metric + "_mean")) {
+    s.points.emplace_back(static_cast<double>(m.step), m.value);
+  }
+  for (const run::Metric& m : db.metrics("train", metric + "_standard_error")) s.band.push_back(m.value);
+  return s;
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
+  run::Database db(run::RunPaths{directory}.database(), run::Database::Mode::read);
+  run::Series returns = series(db, "return", "return"), lengths = series(db, "length", "episode length (right)");
+  if (returns.points.empty()) return {};
+  lengths.right_axis = true;
+  const run::Chart chart{.title = fmt::format("{}: learning", title),
+                         .x = {.label = "episode", .covers = {0}, .whole = true},
+                         .y = {.label = "return, mean and standard error over seeds"},
+                         .y_right = {.label = "steps", .covers = {0}},
+                         .series = {std::move(returns), std::move(lengths)}};
+  const std::filesystem::path path = directory / "curves.svg";
+  write_file_atomically(path, run::to_svg(chart));
+  return {path};
+}
+
+}  // namespace gradus::rl

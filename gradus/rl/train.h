@@ -1,0 +1,61 @@
+// A whole training run of classic RL from a configuration: environment, seeds side by side, metrics, checkpoints,
+// pictures. What `gradus train`, `resume`, `eval` and `play` do for environments, for any program.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gradus/env/finite_env.h"
+#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/train_config.h"
+
+namespace gradus::rl {
+
+// Means over the seeds, and over the episodes since the last report.
+struct Report {
+  int64_t episode = 0;                                      // so many are done
+  MeanOfSeeds total_reward, length, td_error, value_error;  // td_error: root mean square; value_error: see below
+  double steps_per_s = 0;                                   // environment steps of all seeds together
+};
+
+struct TrainObserver {
+  std::function<void(const std::string& line)> on_note{};
+  std::function<void(const Report&, int64_t episodes)> on_report{};
+  std::function<bool()> should_stop{};
+};
+
+struct TrainSummary {
+  TrainConfig config;
+  std::filesystem::path directory;
+  std::optional<Report> last;
+  std::shared_ptr<const env::FiniteMdp> mdp;
+  std::vector<double> V;        // of the first seed
+  Table Q;                      // of the first seed; empty for prediction
+  std::vector<double> exact_V;  // what V should be: the optimum, or the policy's values; empty where there is none
+  std::vector<std::filesystem::path> pictures;
+};
+
+// A new run in `directory`. Throws what the parts throw; interrupted when should_stop said so, after a checkpoint.
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& observer = {});
+
+// Goes on with an interrupted run; a finished one only returns its summary.
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
+                    const TrainObserver& observer = {});
+
+TrainConfig config_of_run(const std::filesystem::path& directory);
+
+// What the first seed of a run has learned, from its latest checkpoint.
+struct Trained {
+  TrainConfig config;
+  std::shared_ptr<const env::FiniteMdp> mdp;
+  Table Q;  // empty for prediction
+  std::vector<double> V;
+};
+Trained load_run(const std::filesystem::path& directory);
+
+}  // namespace gradus::rl

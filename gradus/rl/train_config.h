@@ -1,0 +1,51 @@
+// The configuration of a classic RL training run: what `gradus train grid/q-learning` reads and a run folder keeps.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gradus/env/catalogue.h"
+#include "gradus/rl/tabular/learner.h"
+
+namespace gradus::rl {
+
+struct TrainConfig {
+  std::string algorithm = "q-learning";
+  int64_t seed = 1;
+  int64_t seeds = 1;
+  int64_t threads = 0;
+  int64_t episodes = 500;
+  int64_t reports = 100;
+  int64_t keep_checkpoints = 1;
+  env::EnvConfig env;
+  TabularConfig tabular;
+
+  template <class F>
+  void fields(F& f) {
+    f("algorithm", algorithm, "how: see `gradus list algorithms`");
+    f("seed", seed, "key of all randomness; of the first of `seeds`");
+    f("seeds", seeds, "trainings side by side, of seed, seed + 1, ...: their mean and standard error are shown");
+    f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
+    f("episodes", episodes, "episodes of each training");
+    f("reports", reports, "rows of metrics over the whole training");
+    f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    env.fields(f);
+    tabular.fields(f);
+  }
+
+  // Throws invalid_argument on what is out of range or does not exist.
+  void check() const;
+};
+
+// A name with one line about it, for `gradus list`.
+struct Named {
+  std::string_view name, description, source;
+};
+const std::vector<Named>& algorithms();
+
+// Throws invalid_argument, naming the nearest known one.
+void check_algorithm(std::string_view name);
+
+}  // namespace gradus::rl
