@@ -95,4 +95,18 @@ struct ExactOptions {
 };
 bool exact(const ExactOptions& options, const Sink& sink);
 
+// The tables and curves of the textbooks, cell by cell: what is printed, what our algorithms give, and whether the
+// difference is allowed (half a printed digit, or three standard errors). Returns whether all cells pass.
+struct TextbookOptions {
+  int64_t seeds = 30;  // of what is learned by sampling
+};
+bool textbook(const TextbookOptions& options, const Sink& sink);
+
+// Classic RL by the functions that `train` calls, one seed on one core: updates or steps a second, and the same steps
+// of the environment alone. Then many seeds on 1 and on 2 threads.
+struct RlOptions {
+  int rounds = 9;
+};
+void rl(const RlOptions& options, const Sink& sink);
+
 }  // namespace gradus::bench

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "bench/bench.h"
+
 namespace gradus::bench {
 
 // One printed number beside ours.
@@ -22,13 +24,8 @@ struct TextbookCell {
 };
 using TextbookSink = std::function<void(const TextbookCell&)>;
 
-struct TextbookOptions {
-  int64_t seeds = 30;  // of what is learned by sampling
-  double share = 1;    // of the runs that averages are taken over; below 1 for tests
-};
-
 // Each passes its cells to `sink`, table by table.
 void textbook_dynamic_programming(const TextbookOptions& options, const TextbookSink& sink);  // Zhao, chapters 3, 5, 8
-void textbook_temporal_difference(const TextbookOptions& options, const TextbookSink& sink);  // Zhao 7, S&B 6 and 7
+void textbook_control(const TextbookOptions& options, const TextbookSink& sink);              // Zhao, chapter 7
 
 }  // namespace gradus::bench

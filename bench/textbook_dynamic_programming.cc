@@ -150,10 +150,6 @@ void mc_basic_tables(const TextbookSink& sink) {
 
 }  // namespace
 
-bool TextbookCell::passes() const {
-  return std::abs(ours - book) <= allowed;
-}
-
 void textbook_dynamic_programming(const TextbookOptions&, const TextbookSink& sink) {
   optimal_tables(sink);
   soft_tables(sink);

@@ -1,4 +1,5 @@
-// gradus bench peak|gemm|attention|train|exact: measures what training runs, beside the machine's own limits.
+// gradus bench peak|gemm|attention|train|exact|textbook|rl: measures what training runs, beside the machine's own
+// limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -133,6 +134,8 @@ struct AttentionOptions : Options<bench::AttentionOptions> {
 };
 using TrainOptions = Options<bench::TrainOptions>;
 using ExactOptions = Options<bench::ExactOptions>;
+using TextbookOptions = Options<bench::TextbookOptions>;
+using RlOptions = Options<bench::RlOptions>;
 
 template <class O>
 void declare_timed(CLI::App& command, O& o) {
@@ -198,6 +201,22 @@ control_one_ulp moves one weight by one unit in the last place after sampling: i
 The exit code is 1 unless every mismatch_max is 0 and every control is not.)");
 }
 
+void declare_textbook(CLI::App& command, TextbookOptions& o) {
+  o.common.declare(command);
+  command.add_option("--seeds", o.bench.seeds, "trainings of what is learned by sampling")
+      ->check(CLI::Range(2, 10000))
+      ->capture_default_str();
+  command.footer(R"(A row per printed number: the book's, ours, their difference, and what is allowed: half a printed
+digit for exact values, three standard errors for what is sampled. The exit code is 1 unless all pass.)");
+}
+
+void declare_rl(CLI::App& command, RlOptions& o) {
+  o.common.declare(command);
+  command.add_option("--rounds", o.bench.rounds, "measurements of each figure; the median is shown")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+}
+
 int run_peak(const PeakOptions& o, Output& out) {
   o.common.apply();
   bench::peak(o.bench, RowWriter(out, o.common.json));
@@ -235,6 +254,19 @@ int run_exact(const ExactOptions& o, Output& out) {
   return kFailed;
 }
 
+int run_textbook(const TextbookOptions& o, Output& out) {
+  o.common.apply();
+  if (bench::textbook(o.bench, RowWriter(out, o.common.json))) return kDone;
+  print_error("bench textbook: some numbers are not the book's; see the rows whose `pass` is no");
+  return kFailed;
+}
+
+int run_rl(const RlOptions& o, Output& out) {
+  o.common.apply();
+  bench::rl(o.bench, RowWriter(out, o.common.json));
+  return kDone;
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Work& work) {
@@ -247,6 +279,8 @@ void add_bench_command(CLI::App& app, Work& work) {
               run_attention);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
+  add_command(*bench, work, "textbook", "The tables of the textbooks, cell by cell", declare_textbook, run_textbook);
+  add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);
 }
 
 }  // namespace gradus::app

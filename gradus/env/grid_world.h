@@ -12,7 +12,7 @@ namespace gradus::env {
 
 struct GridWorldConfig {
   std::string map = ".....\n.##..\n..#..\n.#T#.\n.#...\n";  // Fig. 3.4
-  std::string map_file;
+  std::string map_file{};
   double reward_boundary = -1;   // for an attempt to leave the grid
   double reward_forbidden = -1;  // for entering a forbidden cell, or staying in it
   double reward_target = 1;

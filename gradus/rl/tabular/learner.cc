@@ -65,7 +65,7 @@ Table named_policy(const env::FiniteMdp& mdp, const std::string& name, double ep
     return pi;
   };
   if (name == "uniform") return uniform_policy(mdp.n_states(), mdp.n_actions());
-  if (name == "optimal") return epsilon_greedy_policy(value_iteration(mdp, {.gamma = gamma}).Q, eps, 1e-9);
+  if (name == "optimal") return first_greedy_policy(value_iteration(mdp, {.gamma = gamma}).Q, eps, 1e-9);
   std::vector<std::string> actions;
   for (int64_t a = 0; a < mdp.n_actions(); ++a) {
     actions.push_back(mdp.action_name(a));

@@ -167,7 +167,7 @@ class PredictionLearner : public Learner {
 };
 
 // The policy that a name means in an environment ("uniform", "optimal", or an action's name), mixed with a share `eps`
-// of random actions. "optimal" is exact, ties shared evenly. Throws invalid_argument on another name.
+// of random actions. "optimal" is exact, and of equal actions takes the first. Throws invalid_argument on another name.
 Table named_policy(const env::FiniteMdp& mdp, const std::string& name, double eps, double gamma);
 
 // Throws invalid_argument, naming state and action, where `behaviour` never does what `target` may do, or, without a

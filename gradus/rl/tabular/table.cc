@@ -24,6 +24,16 @@ Table epsilon_greedy_policy(const Table& Q, double eps, double tie) {
   return pi;
 }
 
+Table first_greedy_policy(const Table& Q, double eps, double tie) {
+  Table pi(Q.n_states(), Q.n_actions(), eps / static_cast<double>(Q.n_actions()));
+  for (int64_t s = 0; s < Q.n_states(); ++s) {
+    const double best = max_of(Q[s]);
+    const auto first = std::ranges::find_if(Q[s], [&](double q) { return q >= best - tie; });
+    pi(s, first - Q[s].begin()) += 1 - eps;
+  }
+  return pi;
+}
+
 Table uniform_policy(int64_t n_states, int64_t n_actions) {
   return Table(n_states, n_actions, 1 / static_cast<double>(n_actions));
 }

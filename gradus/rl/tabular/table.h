@@ -144,6 +144,8 @@ inline int64_t draw(std::span<const double> pi, Rng& rng) {
 
 // pi(a|s) of the eps-greedy policy of Q, its greedy share spread evenly over actions within `tie` of the best.
 Table epsilon_greedy_policy(const Table& Q, double eps, double tie = 0);
+// The same, but its greedy share goes to the first of them.
+Table first_greedy_policy(const Table& Q, double eps, double tie = 0);
 Table uniform_policy(int64_t n_states, int64_t n_actions);
 
 // [n_states] sum_a pi(a|s) Q(s, a); max_a Q(s, a).
