@@ -1,21 +1,75 @@
 #include "gradus/env/catalogue.h"
 
+#include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/env/baird.h"
 #include "gradus/env/finite_env.h"
+#include "gradus/env/mountain_car.h"
+#include "gradus/env/taxi.h"
 
 namespace gradus::env {
 
+namespace {
+
+int64_t steps_of(const EnvConfig& c, int64_t own) {
+  return c.max_episode_steps < 0 ? own : c.max_episode_steps;
+}
+
+std::unique_ptr<Env> finite(const EnvConfig& c, std::shared_ptr<const FiniteMdp> mdp, int64_t own_steps,
+                            std::optional<double> threshold = {}) {
+  return std::make_unique<FiniteEnv>(
+      std::move(mdp),
+      FiniteEnv::Config{.id = c.name, .max_episode_steps = steps_of(c, own_steps), .reward_threshold = threshold});
+}
+
+std::unique_ptr<Env> make_mountain_car(const EnvConfig& c) {
+  auto env = std::make_unique<MountainCar>();
+  const int64_t steps = steps_of(c, 200);
+  if (steps == 0) return env;
+  return std::make_unique<TimeLimit>(std::move(env), steps);
+}
+
+}  // namespace
+
 const std::vector<NamedEnvironment>& environments() {
   static const std::vector<NamedEnvironment> list = {
-      {"grid", "walk to a target around forbidden cells", "Zhao, chapter 1"},
+      {"grid", "to a target around forbidden cells; any map", "Zhao, chapter 1",
+       [](const EnvConfig& c) { return finite(c, grid_world(c.grid), 0); }},
+      {"walk", "a random walk along n states, to predict where it ends", "Sutton & Barto, example 6.2, section 7.1",
+       [](const EnvConfig& c) { return finite(c, random_walk(c.walk), 0); }},
+      {"cliff", "along a cliff, where exploring is dangerous", "Sutton & Barto, example 6.6; CliffWalking-v1",
+       [](const EnvConfig& c) { return finite(c, cliff_walking(c.cliff), 0); }},
+      {"windy", "across a grid with a wind", "Sutton & Barto, example 6.5",
+       [](const EnvConfig& c) { return finite(c, windy_grid_world(c.windy), 0); }},
+      {"blackjack", "stick or hit, from an infinite deck", "Sutton & Barto, example 5.1; Blackjack-v1",
+       [](const EnvConfig& c) { return finite(c, blackjack(c.blackjack), 0); }},
+      {"frozenlake", "across slippery ice with holes", "FrozenLake-v1",
+       [](const EnvConfig& c) {
+         const bool small = frozen_lake_steps(c.frozenlake) == 100;
+         return finite(c, frozen_lake(c.frozenlake), frozen_lake_steps(c.frozenlake), small ? 0.70 : 0.85);
+       }},
+      {"taxi", "fetch a passenger and bring him to his hotel", "Dietterich 2000; Taxi-v3",
+       [](const EnvConfig& c) { return finite(c, taxi(), 200, 8); }},
+      {"bandit", "arms with normal rewards", "Sutton & Barto, section 2.3",
+       [](const EnvConfig& c) { return finite(c, bandit(c.bandit), 0); }},
+      {"baird", "seven states on which off-policy linear learning diverges", "Baird 1995; Sutton & Barto, example 11.1",
+       [](const EnvConfig& c) { return finite(c, baird(), 1000); }},
+      {"mountaincar", "an underpowered car between hills: continuous states, for linear values and networks",
+       "Moore 1990; Sutton & Barto, example 10.1; MountainCar-v0", make_mountain_car},
   };
   return list;
 }
 
 std::unique_ptr<Env> make_env(const EnvConfig& c) {
-  const int64_t limit = c.max_episode_steps < 0 ? 0 : c.max_episode_steps;
-  require(c.name == "grid", "environment '{}' is not known", c.name);
-  return std::make_unique<FiniteEnv>(grid_world(c.grid), FiniteEnv::Config{.id = c.name, .max_episode_steps = limit});
+  require(c.max_episode_steps >= -1,
+          "max_episode_steps is {}, but must be -1 (the environment's own), 0 (none) or more", c.max_episode_steps);
+  std::vector<std::string_view> names;
+  for (const NamedEnvironment& e : environments()) {
+    if (e.name == c.name) return e.make(c);
+    names.push_back(e.name);
+  }
+  fail(ErrorCode::invalid_argument, "environment '{}' is not known; did you mean '{}'? `gradus list envs` shows all",
+       c.name, nearest_name(c.name, names));
 }
 
 }  // namespace gradus::env

@@ -1,13 +1,20 @@
 // All environments by name, and their settings.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "gradus/env/bandit.h"
+#include "gradus/env/blackjack.h"
+#include "gradus/env/cliff_walking.h"
 #include "gradus/env/env.h"
+#include "gradus/env/frozen_lake.h"
 #include "gradus/env/grid_world.h"
+#include "gradus/env/random_walk.h"
+#include "gradus/env/windy_grid_world.h"
 
 namespace gradus::env {
 
@@ -15,17 +22,30 @@ struct EnvConfig {
   std::string name = "grid";
   int64_t max_episode_steps = -1;
   GridWorldConfig grid;
+  RandomWalkConfig walk;
+  CliffWalkingConfig cliff;
+  WindyGridWorldConfig windy;
+  BlackjackConfig blackjack;
+  FrozenLakeConfig frozenlake;
+  BanditConfig bandit;
 
   template <class F>
   void fields(F& f) {
     f("env", name, "the environment: see `gradus list envs`");
     f("max_episode_steps", max_episode_steps, "time limit; 0 = none, -1 = the environment's own");
     f.section("grid", grid);
+    f.section("walk", walk);
+    f.section("cliff", cliff);
+    f.section("windy", windy);
+    f.section("blackjack", blackjack);
+    f.section("frozenlake", frozenlake);
+    f.section("bandit", bandit);
   }
 };
 
 struct NamedEnvironment {
   std::string_view name, description, source;
+  std::unique_ptr<Env> (*make)(const EnvConfig& config);
 };
 const std::vector<NamedEnvironment>& environments();
 

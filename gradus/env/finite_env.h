@@ -47,7 +47,9 @@ class FiniteEnv final : public Env {
     const Outcome* o = &row.first;
     if (row.n_more > 0) o = draw(row, rng);
     state_ = o->next;
-    return {.next = o->next, .terminated = o->terminated, .truncated = ++steps_ == limit_, .reward = o->reward};
+    double reward = o->reward;
+    if (o->deviation > 0) reward += o->deviation * rng.normal();
+    return {.next = o->next, .terminated = o->terminated, .truncated = ++steps_ == limit_, .reward = reward};
   }
   int32_t state() const { return state_; }
 

@@ -55,6 +55,8 @@ FiniteMdp::FiniteMdp(Definition d)
         require(o.next >= 0 && o.next < n_states_, "finite MDP: {}, {}: the next state is {}, but there are {}",
                 state_name(s), action_name(a), o.next, n_states_);
         require(std::isfinite(o.reward), "finite MDP: {}, {}: a reward is {}", state_name(s), action_name(a), o.reward);
+        require(o.deviation >= 0 && std::isfinite(o.deviation), "finite MDP: {}, {}: a reward's deviation is {}",
+                state_name(s), action_name(a), o.deviation);
         sum += o.probability;
       }
       require(outcomes.empty() || std::abs(sum - 1) <= kTolerance,

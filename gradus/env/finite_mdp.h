@@ -11,12 +11,14 @@
 namespace gradus::env {
 
 // One way in which an action can end: with `probability` in state `next`, paying `reward`. After `terminated` the
-// episode is over and nothing more is earned, whatever `next` is.
+// episode is over and nothing more is earned, whatever `next` is. With a deviation the reward is the mean of a normal
+// distribution.
 struct Outcome {
   double probability = 1;
   int32_t next = 0;
   bool terminated = false;
   double reward = 0;
+  double deviation = 0;
 };
 
 // How states lie on a plane and what actions do there, for tables and pictures.

@@ -1,12 +1,11 @@
 #include "gradus/env/grid_world.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
 #include "gradus/env/grid_map.h"
+#include "gradus/env/grid_moves.h"
 
 namespace gradus::env {
 
@@ -14,19 +13,10 @@ namespace {
 
 using Cell = GridPicture::Cell;
 
-struct Direction {
-  const char *name, *arrow;
-  int64_t down, right;
-};
-constexpr Direction kActions[] = {{"up", "\u2191", -1, 0},
-                                  {"right", "\u2192", 0, 1},
-                                  {"down", "\u2193", 1, 0},
-                                  {"left", "\u2190", 0, -1},
-                                  {"stay", "\u25cb", 0, 0}};
-constexpr int64_t kNActions = 5;
+constexpr GridMove kMoves[] = {kUp, kRight, kDown, kLeft, kStay};
 
 // What follows an action in a cell; Zhao, section 1.3 and 1.5 (rewards on arrival).
-Outcome outcome_of(const GridMap& map, const GridWorldConfig& c, int64_t row, int64_t column, const Direction& d) {
+Outcome outcome_of(const GridMap& map, const GridWorldConfig& c, int64_t row, int64_t column, const GridMove& d) {
   const int64_t row2 = row + d.down, column2 = column + d.right;
   const bool leaves = row2 < 0 || row2 >= map.rows || column2 < 0 || column2 >= map.columns;
   const auto state = static_cast<int32_t>(row * map.columns + column);
@@ -93,28 +83,22 @@ std::shared_ptr<const FiniteMdp> grid_world(const GridWorldConfig& c) {
   const GridMap map = parse_grid_map(origin, from_file ? read_file(c.map_file) : c.map, ".#TS");
   require(map.cells.find('T') != std::string::npos, "{}: there is no target (T)", origin);
 
-  FiniteMdp::Definition d{.n_states = map.rows * map.columns, .n_actions = kNActions};
-  GridPicture picture{.rows = map.rows, .columns = map.columns};
-  for (const Direction& a : kActions) {
-    d.action_names.emplace_back(a.name);
-    picture.arrows.emplace_back(a.arrow);
-    picture.directions.emplace_back(static_cast<double>(a.right), static_cast<double>(a.down));
-  }
+  FiniteMdp::Definition d{.n_states = map.rows * map.columns, .n_actions = std::ssize(kMoves)};
+  d.picture = plain_picture(map.rows, map.columns, kMoves);
+  for (const GridMove& a : kMoves) d.action_names.emplace_back(a.name);
   for (int64_t row = 0; row < map.rows; ++row) {
     for (int64_t column = 0; column < map.columns; ++column) {
       const char cell = map.at(row, column);
-      d.state_names.push_back(fmt::format("({}, {})", row + 1, column + 1));
-      picture.cells.push_back(cell_of(cell, c.forbidden_is_wall));
-      picture.state_of.push_back(static_cast<int32_t>(row * map.columns + column));
+      d.state_names.push_back(cell_name(row, column));
+      d.picture->cells[static_cast<size_t>(row * map.columns + column)] = cell_of(cell, c.forbidden_is_wall);
       const bool ends = cell == 'T' && c.target_is_terminal;
-      for (const Direction& a : kActions) {
+      for (const GridMove& a : kMoves) {
         d.outcomes.emplace_back();
         if (!ends) d.outcomes.back().push_back(outcome_of(map, c, row, column, a));
       }
     }
   }
   d.start = start_of(map, c);
-  d.picture = std::move(picture);
   auto mdp = std::make_shared<const FiniteMdp>(std::move(d));
   require(reachable(*mdp, map), "{}: no start reaches the target", origin);
   return mdp;
