@@ -83,7 +83,9 @@ TEST(LinearOracle, TheTdFixedPointIsWithinItsBoundOfTheBestFit) {
 }
 
 TEST(LinearOracle, TerminalStatesHaveNoValueWhateverTheirFeatures) {
-  const auto mdp = env::grid_world({.target_is_terminal = true});
+  env::GridWorldConfig c;
+  c.target_is_terminal = true;
+  const auto mdp = env::grid_world(c);
   const Table pi = uniform_policy(25, 5);
   const Coordinates at = coordinates_of(*mdp);
   const std::vector<double> d(25, 0.04);

@@ -28,12 +28,17 @@ template <FeatureMap F>
 class LinearControl {
  public:
   //   features  outlives this
+  // Throws invalid_argument on settings out of range.
   LinearControl(const F& features, int64_t n_actions, const LinearControlConfig& config)
       : features_(features),
         c_(config),
         Q_(features.n(), n_actions),
         phi_(static_cast<size_t>(features.n_entries())),
-        phi2_(phi_) {}
+        phi2_(phi_) {
+    check_alpha(config.alpha);
+    check_share("gamma", config.gamma);
+    check_share("eps", config.eps);
+  }
 
   LinearActionValues& Q() { return Q_; }
   const LinearActionValues& Q() const { return Q_; }

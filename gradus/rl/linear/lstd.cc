@@ -15,6 +15,7 @@ LeastSquaresSystem::LeastSquaresSystem(int64_t n, const LstdConfig& c)
       inverse_x_(b_),
       d_inverse_(b_) {
   require(c.epsilon > 0 && std::isfinite(c.epsilon), "lstd: epsilon is {}, but must be positive", c.epsilon);
+  check_share("gamma", c.gamma);
   for (int64_t i = 0; i < n; ++i) inverse_(i, i) = 1 / c.epsilon;
 }
 

@@ -30,7 +30,7 @@ struct LstdConfig {
 // A^-1 kept by Sherman and Morrison's formula, eq. (9.22), and b. Cost of a step: n^2 by the entries of x.
 class LeastSquaresSystem {
  public:
-  // Throws invalid_argument unless config.epsilon > 0.
+  // Throws invalid_argument on settings out of range.
   LeastSquaresSystem(int64_t n, const LstdConfig& config);
 
   // A += x (x - gamma x2)^T, b += r x. Throws diverged, and nothing changes, when A becomes singular or A^-1 grows past

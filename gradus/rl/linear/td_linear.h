@@ -38,12 +38,15 @@ class TdLinear {
  public:
   //   features  outlives this
   //   w         [features.n()], the first weights
+  // Throws invalid_argument on another number of weights, and on settings out of range.
   TdLinear(const F& features, const TdLinearConfig& config, std::vector<double> w)
       : features_(features),
         c_(config),
         V_(std::move(w)),
         phi_(static_cast<size_t>(features.n_entries())),
         phi2_(phi_) {
+    check_alpha(c_.alpha);
+    check_share("gamma", c_.gamma);
     require(static_cast<int64_t>(V_.weights().size()) == features.n(), "td linear: {} weights for {} features",
             V_.weights().size(), features.n());
   }
