@@ -1,0 +1,48 @@
+// What the linear algorithms need of an environment, and what an episode brought. A concrete environment is called as
+// itself, inline where it can be; an env::Env through its virtual functions.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+#include "gradus/core/error.h"
+#include "gradus/env/env.h"
+
+namespace gradus::rl {
+
+template <class E>
+concept Environment = requires(E& e, std::span<const double> action) {
+  { e.spec() } -> std::convertible_to<const env::EnvSpec&>;
+  { e.reset({}, {}) } -> std::convertible_to<env::Observation>;
+  { e.step(action) } -> std::convertible_to<env::StepResult>;
+};
+
+struct LinearEpisode {
+  double total_reward = 0;  // undiscounted
+  int64_t length = 0;       // steps
+  bool terminated = false;
+
+  void add(const env::StepResult& m) {
+    total_reward += m.reward;
+    ++length;
+    terminated = m.terminated;
+  }
+};
+
+// Throws invalid_argument unless the actions are numbers 0 .. n - 1, whatever their first is.
+inline env::Discrete discrete_actions(const env::EnvSpec& spec) {
+  const auto* actions = std::get_if<env::Discrete>(&spec.action_space);
+  require(actions != nullptr, "{}: the actions are {}, but linear action values need Discrete ones", spec.id,
+          to_string(spec.action_space));
+  return *actions;
+}
+
+// Takes the action number a, counted from 0.
+template <Environment E>
+env::StepResult take(E& env, const env::Discrete& actions, int64_t a) {
+  const auto element = static_cast<double>(actions.start + a);
+  return env.step({&element, 1});
+}
+
+}  // namespace gradus::rl
