@@ -24,10 +24,11 @@ class QLearningLinear : public LinearControl<F> {
   template <Environment E>
   LinearEpisode episode(E& env, Rng& rng) {
     LinearEpisode stats;
+    EpsilonGreedy pi(c_.eps, rng);
     const env::Discrete actions = discrete_actions(env.spec());
     features_.phi(env.reset({}, {}), phi_);
     while (true) {
-      const int64_t a = epsilon_greedy(Q_.all(phi_), c_.eps, rng);
+      const int64_t a = pi(Q_.all(phi_));
       const env::StepResult m = take(env, actions, a);
       features_.phi(m.observation, phi2_);
       const double target = m.terminated ? m.reward : m.reward + c_.gamma * max_of(Q_.all(phi2_));

@@ -23,14 +23,15 @@ class SarsaLinear : public LinearControl<F> {
   template <Environment E>
   LinearEpisode episode(E& env, Rng& rng) {
     LinearEpisode stats;
+    EpsilonGreedy pi(c_.eps, rng);
     const env::Discrete actions = discrete_actions(env.spec());
     features_.phi(env.reset({}, {}), phi_);
-    int64_t a = epsilon_greedy(Q_.all(phi_), c_.eps, rng);
+    int64_t a = pi(Q_.all(phi_));
     while (true) {
       const env::StepResult m = take(env, actions, a);
       features_.phi(m.observation, phi2_);
       const auto q2 = Q_.all(phi2_);
-      const int64_t a2 = epsilon_greedy(q2, c_.eps, rng);
+      const int64_t a2 = pi(q2);
       const double target = m.terminated ? m.reward : m.reward + c_.gamma * q2[static_cast<size_t>(a2)];
       Q_.move(phi_, a, c_.alpha * (target - Q_(phi_, a)));  // (10.2)
       stats.add(m);
