@@ -26,6 +26,9 @@ bool textbook(const TextbookOptions& options, const Sink& sink) {
   };
   textbook_dynamic_programming(options, row);
   textbook_control(options, row);
+  textbook_prediction(options, row);
+  textbook_games(options, row);
+  textbook_linear(options, row);
   return all;
 }
 

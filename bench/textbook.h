@@ -27,5 +27,8 @@ using TextbookSink = std::function<void(const TextbookCell&)>;
 // Each passes its cells to `sink`, table by table.
 void textbook_dynamic_programming(const TextbookOptions& options, const TextbookSink& sink);  // Zhao, chapters 3, 5, 8
 void textbook_control(const TextbookOptions& options, const TextbookSink& sink);              // Zhao, chapter 7
+void textbook_prediction(const TextbookOptions& options, const TextbookSink& sink);  // Zhao 5, 6; S&B 6.2 and 7.2
+void textbook_games(const TextbookOptions& options, const TextbookSink& sink);       // S&B 5 and 6, Gymnasium
+void textbook_linear(const TextbookOptions& options, const TextbookSink& sink);      // Zhao 8, S&B 10
 
 }  // namespace gradus::bench

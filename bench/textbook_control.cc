@@ -3,9 +3,8 @@
 // independent program.
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "bench/textbook.h"
+#include "bench/textbook_trials.h"
 #include "gradus/env/grid_world.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "gradus/rl/tabular/trial.h"
@@ -16,18 +15,6 @@ namespace {
 
 using rl::MeanOfSeeds;
 using rl::Trial;
-
-std::vector<Trial> trials_of(const env::FiniteEnv& env, std::string_view algorithm, const rl::TabularConfig& config,
-                             int64_t seeds) {
-  std::vector<Trial> trials;
-  for (int64_t s = 1; s <= seeds; ++s) trials.emplace_back(env, algorithm, config, static_cast<uint64_t>(s));
-  return trials;
-}
-
-// Both are means over seeds with about the same error, so that their difference has sqrt(2) times that of ours.
-double three_standard_errors(const MeanOfSeeds& m) {
-  return 3 * std::sqrt(2.0) * m.standard_error;
-}
 
 // From (1, 1) to a terminal target, 500 episodes, alpha .1, eps .1; means over episodes 401 to 500.
 void path_to_the_target(const TextbookOptions& o, const TextbookSink& sink) {
@@ -63,12 +50,6 @@ void path_to_the_target(const TextbookOptions& o, const TextbookSink& sink) {
     sink({table, about, "total reward", k.total_reward, reward.mean, three_standard_errors(reward)});
     sink({table, about, "length", k.length, length.mean, three_standard_errors(length)});
   }
-}
-
-double rms_error(const std::vector<double>& V, const std::vector<double>& exact) {
-  double sum = 0;
-  for (size_t s = 0; s < V.size(); ++s) sum += (V[s] - exact[s]) * (V[s] - exact[s]);
-  return std::sqrt(sum / static_cast<double>(V.size()));
 }
 
 // One episode of 100 000 steps by a given behaviour, alpha .1: error of max_a Q against the optimal values.

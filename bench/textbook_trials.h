@@ -1,0 +1,33 @@
+// What the sampled tables of the textbooks share: many seeds of one training, and errors of their values.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "gradus/rl/tabular/trial.h"
+
+namespace gradus::bench {
+
+inline std::vector<rl::Trial> trials_of(const env::FiniteEnv& env, std::string_view algorithm,
+                                        const rl::TabularConfig& config, int64_t seeds) {
+  std::vector<rl::Trial> trials;
+  for (int64_t s = 1; s <= seeds; ++s) trials.emplace_back(env, algorithm, config, static_cast<uint64_t>(s));
+  return trials;
+}
+
+// The book's number is a mean over as many seeds as ours, with about the same error: their difference has sqrt(2) times
+// that of ours.
+inline double three_standard_errors(const rl::MeanOfSeeds& m) {
+  return 3 * std::sqrt(2.0) * m.standard_error;
+}
+
+// Root mean square over the first exact.size() states.
+inline double rms_error(const std::vector<double>& V, const std::vector<double>& exact) {
+  double sum = 0;
+  for (size_t s = 0; s < exact.size(); ++s) sum += (V[s] - exact[s]) * (V[s] - exact[s]);
+  return std::sqrt(sum / static_cast<double>(exact.size()));
+}
+
+}  // namespace gradus::bench
