@@ -1,4 +1,4 @@
-// gradus bench rl: classic RL by the functions that `train` calls (gradus/rl/tabular/trial.h).
+// gradus bench rl: classic RL by the functions that `train` calls (gradus/rl/trial.h).
 #include <chrono>
 #include <numeric>
 
@@ -6,7 +6,7 @@
 #include "bench/bench.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/grid_world.h"
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::bench {
 
@@ -87,7 +87,7 @@ void seeds_on_threads(int rounds, const Sink& sink) {
   const auto on_two = turns.add([&] { two = train(2); });
   turns.run(rounds);
   bool same = true;
-  for (size_t i = 0; i < one.size(); ++i) same = same && one[i].learner().Q() == two[i].learner().Q();
+  for (size_t i = 0; i < one.size(); ++i) same = same && one[i].agent().Q() == two[i].agent().Q();
   set_pool_threads(threads_before);
   sink({{"what", std::string("30 seeds of grid/q-learning")},
         {"one_thread_ms", 1e3 * turns.median_s(on_one)},

@@ -7,7 +7,7 @@
 #include "bench/textbook_trials.h"
 #include "gradus/env/grid_world.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::bench {
 
@@ -62,7 +62,7 @@ void off_policy(const TextbookOptions& o, const TextbookSink& sink) {
                             {.alpha = 0.1, .q0 = q0, .behaviour = behaviour, .behaviour_eps = eps}, o.seeds);
     rl::run_trials(trials, 1);
     std::vector<double> errors;
-    for (const Trial& t : trials) errors.push_back(rms_error(t.learner().V(), exact));
+    for (const Trial& t : trials) errors.push_back(rms_error(t.agent().V(), exact));
     return rl::mean_of_seeds(errors);
   };
   struct Known {

@@ -144,7 +144,7 @@ void toy_texts(const TextbookSink& sink) {
     rl::run_trials(trials, episodes);
     double worst = 1e9;
     for (const rl::Trial& t : trials) {
-      worst = std::min(worst, limited_value(*mdp, rl::epsilon_greedy_policy(t.learner().Q(), 0, 1e-12), steps));
+      worst = std::min(worst, limited_value(*mdp, rl::epsilon_greedy_policy(t.agent().Q(), 0, 1e-12), steps));
     }
     return worst;
   };

@@ -66,7 +66,7 @@ void random_walk_curves(const TextbookSink& sink) {
     for (size_t i = 0; i < kEpisodes.size(); ++i) {
       rl::run_trials(trials, kEpisodes[i] - (i == 0 ? 0 : kEpisodes[i - 1]));
       std::vector<double> errors;
-      for (const Trial& t : trials) errors.push_back(rms_error(t.learner().V(), exact));
+      for (const Trial& t : trials) errors.push_back(rms_error(t.agent().V(), exact));
       const MeanOfSeeds m = rl::mean_of_seeds(errors);
       sink({fmt::format("S&B 6.2: {}, alpha {}", k.algorithm, k.alpha), "random walk of 5 states: error, 500 runs",
             fmt::format("{} episodes", kEpisodes[i]), k.errors[i], m.mean, 5e-4 + three_standard_errors(m)});
@@ -90,7 +90,7 @@ void n_step_curves(const TextbookSink& sink) {
     std::vector<double> errors(trials.size(), 0.0);
     for (int episode = 0; episode < 10; ++episode) {
       rl::run_trials(trials, 1);
-      for (size_t i = 0; i < trials.size(); ++i) errors[i] += rms_error(trials[i].learner().V(), exact) / 10;
+      for (size_t i = 0; i < trials.size(); ++i) errors[i] += rms_error(trials[i].agent().V(), exact) / 10;
     }
     const MeanOfSeeds m = rl::mean_of_seeds(errors);
     sink({"S&B 7.2", "19 states: error over the first 10 episodes, 100 runs, n-step TD",

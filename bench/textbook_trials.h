@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::bench {
 

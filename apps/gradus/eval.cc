@@ -76,7 +76,7 @@ int eval_rl(const EvalOptions& o, Output& out) {
   }
   constexpr int64_t kEpisodes = 1000, kMostSteps = 100000;
   const rl::Trained trained = rl::load_run(o.target);
-  const rl::EpisodesOf e = rl::evaluate_greedy(trained, static_cast<uint64_t>(trained.config.seed),
+  const rl::EpisodesOf e = rl::evaluate_greedy(*trained.agent, static_cast<uint64_t>(trained.config.seed),
                                                o.episodes > 0 ? o.episodes : kEpisodes, kMostSteps);
   if (o.json) {
     out.json_line({{"kind", "greedy"},

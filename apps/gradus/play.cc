@@ -1,10 +1,10 @@
 // gradus play RUN [--json]: walks an episode with the greedy policy that a run has learned.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/gradus/command.h"
 #include "apps/gradus/rl_output.h"
-#include "gradus/rl/evaluation.h"
-#include "gradus/rl/picture.h"
+#include "gradus/rl/train.h"
 
 namespace gradus::app {
 
@@ -26,34 +26,35 @@ void declare(CLI::App& command, PlayOptions& o) {
 
 int play(const PlayOptions& o, Output& out) {
   const rl::Trained trained = rl::load_run(o.run);
-  if (trained.Q.n_states() == 0) {
+  if (!trained.agent->has_policy()) {
     throw UsageError(
         fmt::format("play: {} learns the values of a given policy, and has none of its own to play; take a "
                     "control algorithm, such as q-learning",
                     trained.config.algorithm));
   }
-  const auto steps = rl::play_episode(trained, static_cast<uint64_t>(o.seed), o.steps);
+  Rng rng(static_cast<uint64_t>(o.seed), Purpose::held_out);
+  const auto steps = trained.agent->play(rng, o.steps);
   double total = 0;
+  size_t width = 0;
+  for (const rl::PlayedStep& step : steps) width = std::max(width, step.state.size());
   for (const rl::PlayedStep& step : steps) {
     total += step.reward;
-    const std::string from = trained.mdp->state_name(step.state), action = trained.mdp->action_name(step.action),
-                      to = trained.mdp->state_name(step.next);
     if (o.json) {
-      out.json_line({{"state", from},
-                     {"action", action},
+      out.json_line({{"state", step.state},
+                     {"action", step.action},
                      {"reward", step.reward},
-                     {"next", to},
+                     {"next", step.next},
                      {"terminated", step.terminated},
                      {"truncated", step.truncated}});
     } else {
-      out.text(
-          fmt::format("{:>4}  {:<12} {:<8} {:>7.4g}  {}\n", &step - steps.data() + 1, from, action, step.reward, to));
+      out.text(fmt::format("{:>4}  {:<{}}  {:<8} {:>7.4g}  {}\n", &step - steps.data() + 1, step.state, width,
+                           step.action, step.reward, step.next));
     }
   }
   const bool terminated = !steps.empty() && steps.back().terminated;
   if (!o.json) {
     out.text(fmt::format("return {:.6g} after {} steps, {}\n", total, steps.size(),
-                         terminated ? "terminated" : "not terminated"));
+                         terminated ? "terminated" : "cut there"));
   }
   return kDone;
 }

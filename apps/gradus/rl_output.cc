@@ -95,7 +95,7 @@ void RlOutput::end_line() {
 void RlOutput::show_summary_json(const rl::TrainSummary& s) {
   ordered_json j = {{"event", "done"}};
   if (s.last) j.update(to_json(*s.last, !s.exact_V.empty()));
-  j["values"] = s.V;
+  if (!s.V.empty()) j["values"] = s.V;
   if (s.Q.n_states() > 0) {
     for (int64_t i = 0; i < s.Q.n_states(); ++i) {
       const auto q = s.Q[i];
@@ -107,11 +107,14 @@ void RlOutput::show_summary_json(const rl::TrainSummary& s) {
 }
 
 void RlOutput::show_summary(const rl::TrainSummary& s) {
+  std::string text = "\n";
   const std::string of_seed = s.config.seeds > 1 ? fmt::format(" (seed {})", s.config.seed) : "";
-  std::string text = fmt::format("\nValues{}{}:\n", s.Q.n_states() > 0 ? " and policy" : "", of_seed);
-  text += rl::values_text(*s.mdp, s.V, s.Q);
+  if (s.mdp != nullptr) {
+    text += fmt::format("Values{}{}:\n", s.Q.n_states() > 0 ? " and policy" : "", of_seed);
+    text += rl::values_text(*s.mdp, s.V, s.Q) + '\n';
+  }
   if (!s.exact_V.empty()) {
-    text += fmt::format("\nRoot mean square error of the values: {:.4f}, against {}\n", rms_error(s),
+    text += fmt::format("Root mean square error of the values: {:.4f}, against {}\n", rms_error(s),
                         s.Q.n_states() > 0 ? "the optimal ones" : "those of the policy");
   }
   if (s.last) {
@@ -123,7 +126,11 @@ void RlOutput::show_summary(const rl::TrainSummary& s) {
   for (const auto& picture : s.pictures) {
     text += fmt::format("{} {}", &picture == &s.pictures.front() ? " Pictures:" : ",", picture.string());
   }
-  text += fmt::format("\nNext:\n  {0} play {1}\n  {0} eval {1}\n  {0} list algorithms\n", program, run);
+  text += "\nNext:\n";
+  if (rl::find_algorithm(s.config.algorithm).learns == rl::Learns::control) {
+    text += fmt::format("  {0} play {1}\n  {0} eval {1}\n", program, run);
+  }
+  text += fmt::format("  {} train {}/HOW    (`{} list algorithms` shows how)\n", program, s.config.env.name, program);
   out_.text(text);
 }
 

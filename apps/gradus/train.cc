@@ -53,7 +53,8 @@ Wish wish_of(const TrainOptions& o) {
   wish.text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
   wish.is_rl = preset.room == "rl";
   if (algorithm.empty()) return wish;
-  or_usage_error([&] { wish.is_rl ? rl::check_algorithm(algorithm) : posttrain::check_algorithm(algorithm); });
+  or_usage_error(
+      [&] { wish.is_rl ? static_cast<void>(rl::find_algorithm(algorithm)) : posttrain::check_algorithm(algorithm); });
   wish.overrides.insert(wish.overrides.begin(), fmt::format("algorithm={}", algorithm));
   return wish;
 }

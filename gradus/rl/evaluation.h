@@ -2,22 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "gradus/rl/tabular/trial.h"
-#include "gradus/rl/train.h"
+#include "gradus/rl/agent.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::rl {
-
-struct PlayedStep {
-  int32_t state = 0, next = 0;
-  int64_t action = 0;
-  double reward = 0;
-  bool terminated = false, truncated = false;
-};
-
-// One greedy episode: until it ends, or `most_steps`. Ties are broken at random. `trained` must have learned Q.
-std::vector<PlayedStep> play_episode(const Trained& trained, uint64_t seed, int64_t most_steps);
 
 struct EpisodesOf {
   int64_t episodes = 0;
@@ -25,7 +14,8 @@ struct EpisodesOf {
   double terminated_share = 0;
 };
 
-// `episodes` greedy ones, of seeds of their own, each of at most `most_steps` steps.
-EpisodesOf evaluate_greedy(const Trained& trained, uint64_t seed, int64_t episodes, int64_t most_steps);
+// `episodes` greedy ones, each from a stream of its own and of at most `most_steps` steps. The agent must have a
+// policy.
+EpisodesOf evaluate_greedy(Agent& agent, uint64_t seed, int64_t episodes, int64_t most_steps);
 
 }  // namespace gradus::rl

@@ -36,42 +36,17 @@ void use_threads(const TrainConfig& config) {
   set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
 }
 
-const TabularAlgorithm& algorithm_of(const TrainConfig& config) {
-  return *std::ranges::find(tabular_algorithms(), config.algorithm, &TabularAlgorithm::name);
-}
-
-bool ends(const env::FiniteMdp& mdp) {
-  for (int64_t s = 0; s < mdp.n_states(); ++s) {
-    for (int64_t a = 0; a < mdp.n_actions(); ++a) {
-      for (const env::Outcome& o : mdp.outcomes(s, a)) {
-        if (o.terminated && o.probability > 0) return true;
-      }
-    }
-  }
-  return false;
-}
-
-// The environment as a table, with which every tabular algorithm works.
-env::FiniteEnv finite_env(const TrainConfig& config) {
+// The table that defines a finite environment; null for another.
+std::shared_ptr<const env::FiniteMdp> mdp_of(const TrainConfig& config) {
   const std::unique_ptr<env::Env> env = env::make_env(config.env);
-  env::FiniteEnv* finite = env->finite();
-  require(finite != nullptr, "{}/{}: {} has no table of states; a tabular algorithm needs one", config.env.name,
-          config.algorithm, config.env.name);
-  const bool limited = finite->spec().max_episode_steps > 0;
-  const bool continuing = !ends(finite->mdp());
-  require(!continuing || config.tabular.gamma < 1,
-          "gamma is 1, but the episodes of {} never end, so values are infinite; use gamma below 1", config.env.name);
-  const bool cuts_itself = algorithm_of(config).step_size == StepSize::sample_mean;  // at episode_length
-  require(!continuing || limited || cuts_itself,
-          "the episodes of {} never end; set max_episode_steps, at which they are cut", config.env.name);
-  return *finite;
+  return env->finite() == nullptr ? nullptr : env->finite()->shared_mdp();
 }
 
 // What the algorithm's values should become; empty where it is not finite, or too large to solve in no time.
 std::vector<double> exact_values(const env::FiniteMdp& mdp, const TrainConfig& config) {
   constexpr int64_t kMostSwept = 20000, kMostSolved = 1000;
   try {
-    if (algorithm_of(config).learns == Learns::control) {
+    if (find_algorithm(config.algorithm).learns == Learns::control) {
       if (mdp.n_states() > kMostSwept) return {};
       return value_iteration(mdp, {.gamma = config.tabular.gamma, .tolerance = 1e-10, .most_iterations = 100000}).V;
     }
@@ -95,12 +70,12 @@ std::string tensor_name(uint64_t seed, const std::string& table) {
 }
 
 // Throws corrupt when a table is missing or has another size.
-void restore_tables(const run::Checkpoint& checkpoint, uint64_t seed, Learner& learner) {
+void restore_tables(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agent) {
   const auto tables = checkpoint.tensors.find(kTables);
   if (tables == checkpoint.tensors.end()) {
     fail(ErrorCode::corrupt, "checkpoint of step {}: {} is missing", checkpoint.step, kTables);
   }
-  for (const auto& [name, table] : learner.tables()) {
+  for (const auto& [name, table] : agent.tables()) {
     if (table->values().empty()) continue;
     const auto found = std::ranges::find(tables->second, tensor_name(seed, name), &NamedTensors::value_type::first);
     const bool fits = found != tables->second.end() && found->second.dtype() == DType::f64 &&
@@ -117,16 +92,16 @@ void restore_tables(const run::Checkpoint& checkpoint, uint64_t seed, Learner& l
 class Session {
  public:
   Session(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
-      : run_(run), config_(config), observer_(observer), env_(finite_env(config)) {
+      : run_(run), config_(config), observer_(observer), mdp_(mdp_of(config)) {
     for (int64_t i = 0; i < config.seeds; ++i) {
-      trials_.emplace_back(env_, config.algorithm, config.tabular, static_cast<uint64_t>(config.seed + i));
+      trials_.emplace_back(make_agent(config), static_cast<uint64_t>(config.seed + i));
     }
-    exact_ = exact_values(env_.mdp(), config);
+    if (mdp_ != nullptr) exact_ = exact_values(*mdp_, config);
   }
 
   void restore(const run::Checkpoint& checkpoint) {
     for (Trial& trial : trials_) {
-      restore_tables(checkpoint, trial.seed(), trial.learner());
+      restore_tables(checkpoint, trial.seed(), trial.agent());
       trial.continue_after(checkpoint.step);
     }
     done_ = checkpoint.step;
@@ -177,7 +152,7 @@ class Session {
       total_reward.push_back(reward / n);
       length.push_back(static_cast<double>(n_steps) / n);
       td_error.push_back(std::sqrt(squares / static_cast<double>(std::max<int64_t>(1, n_updates))));
-      if (!exact_.empty()) value_error.push_back(rms_error(trial.learner().V(), exact_));
+      if (!exact_.empty()) value_error.push_back(rms_error(trial.agent().V(), exact_));
       steps += n_steps;
     }
     Report r{.episode = done_,
@@ -210,7 +185,7 @@ class Session {
     run::Checkpoint c{.step = done_};
     NamedTensors& tensors = c.tensors[kTables];
     for (Trial& trial : trials_) {
-      for (const auto& [name, table] : trial.learner().tables()) {
+      for (const auto& [name, table] : trial.agent().tables()) {
         if (table->values().empty()) continue;
         tensors.emplace_back(tensor_name(trial.seed(), name),
                              Tensor::from<double>(table->values(), {table->n_states(), table->n_actions()}));
@@ -223,16 +198,16 @@ class Session {
     TrainSummary s{.config = config_,
                    .directory = run_.paths().directory,
                    .last = last,
-                   .mdp = env_.shared_mdp(),
-                   .V = trials_.front().learner().V(),
-                   .Q = trials_.front().learner().Q(),
+                   .mdp = mdp_,
+                   .V = trials_.front().agent().V(),
+                   .Q = trials_.front().agent().Q(),
                    .exact_V = exact_,
                    .pictures = {}};
     const std::string title = config_.env.name + '/' + config_.algorithm;
     s.pictures = write_curves(s.directory, title);
-    if (const std::string svg = values_svg(*s.mdp, s.V, s.Q, title); !svg.empty()) {
+    if (mdp_ != nullptr && mdp_->picture()) {
       s.pictures.push_back(s.directory / "values.svg");
-      write_file_atomically(s.pictures.back(), svg);
+      write_file_atomically(s.pictures.back(), values_svg(*mdp_, s.V, s.Q, title));
     }
     return s;
   }
@@ -240,7 +215,7 @@ class Session {
   run::Run& run_;
   const TrainConfig config_;
   const TrainObserver& observer_;
-  const env::FiniteEnv env_;
+  const std::shared_ptr<const env::FiniteMdp> mdp_;  // of a finite environment
   std::vector<Trial> trials_;
   std::vector<double> exact_;
   int64_t done_ = 0;
@@ -252,8 +227,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                    std::vector<std::string> command_line, const TrainObserver& observer) {
   config.check();
   use_threads(config);
-  finite_env(config);  // what is wrong with it is said before there is a run folder
-  make_learner(config.algorithm, finite_env(config).mdp(), config.tabular);
+  make_agent(config);  // what is wrong with it is said before there is a run folder
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
@@ -296,13 +270,9 @@ Trained load_run(const std::filesystem::path& directory) {
     fail(ErrorCode::not_found, "{}: not a run with a checkpoint; train one with `gradus train`", directory.string());
   }
   const run::Checkpoint checkpoint = run::load_checkpoint(*folder);
-  Trained t{.config = config_of_run(directory), .mdp = nullptr, .Q = {}, .V = {}};
-  const env::FiniteEnv env = finite_env(t.config);
-  t.mdp = env.shared_mdp();
-  const auto learner = make_learner(t.config.algorithm, *t.mdp, t.config.tabular);
-  restore_tables(checkpoint, static_cast<uint64_t>(t.config.seed), *learner);
-  t.Q = learner->Q();
-  t.V = learner->V();
+  Trained t{.config = config_of_run(directory), .agent = nullptr};
+  t.agent = make_agent(t.config);
+  restore_tables(checkpoint, static_cast<uint64_t>(t.config.seed), *t.agent);
   return t;
 }
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "gradus/env/finite_env.h"
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/env/finite_mdp.h"
 #include "gradus/rl/train_config.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::rl {
 
@@ -32,9 +32,9 @@ struct TrainSummary {
   TrainConfig config;
   std::filesystem::path directory;
   std::optional<Report> last;
-  std::shared_ptr<const env::FiniteMdp> mdp;
-  std::vector<double> V;        // of the first seed
-  Table Q;                      // of the first seed; empty for prediction
+  std::shared_ptr<const env::FiniteMdp> mdp;  // of a finite environment, or null; what follows is of the first seed
+  std::vector<double> V;                      // [n_states]
+  Table Q;                                    // [n_states, n_actions], or empty
   std::vector<double> exact_V;  // what V should be: the optimum, or the policy's values; empty where there is none
   std::vector<std::filesystem::path> pictures;
 };
@@ -49,12 +49,10 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
 
 TrainConfig config_of_run(const std::filesystem::path& directory);
 
-// What the first seed of a run has learned, from its latest checkpoint.
+// The agent of a run's first seed, with what it has learned by the latest checkpoint. Throws not_found, corrupt.
 struct Trained {
   TrainConfig config;
-  std::shared_ptr<const env::FiniteMdp> mdp;
-  Table Q;  // empty for prediction
-  std::vector<double> V;
+  std::unique_ptr<Agent> agent;
 };
 Trained load_run(const std::filesystem::path& directory);
 

@@ -1,30 +1,69 @@
 #include "gradus/rl/train_config.h"
 
+#include <algorithm>
+
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/env/finite_env.h"
+#include "gradus/rl/linear/linear_agent.h"
+#include "gradus/rl/tabular/tabular_agent.h"
 
 namespace gradus::rl {
 
-const std::vector<Named>& algorithms() {
-  static const std::vector<Named> list = [] {
-    std::vector<Named> all;
-    for (const TabularAlgorithm& a : tabular_algorithms()) all.push_back({a.name, a.description, a.source});
+namespace {
+
+bool ends(const env::FiniteMdp& mdp) {
+  for (int64_t s = 0; s < mdp.n_states(); ++s) {
+    for (int64_t a = 0; a < mdp.n_actions(); ++a) {
+      for (const env::Outcome& o : mdp.outcomes(s, a)) {
+        if (o.terminated && o.probability > 0) return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Monte Carlo ends its episodes by itself, after `episode_length` steps.
+bool cuts_itself(std::string_view algorithm) {
+  const auto found = std::ranges::find(tabular_algorithms(), algorithm, &TabularAlgorithm::name);
+  return found != tabular_algorithms().end() && found->step_size == StepSize::sample_mean;
+}
+
+void check_episodes_end(const env::FiniteEnv& env, const TrainConfig& c) {
+  if (ends(env.mdp())) return;
+  require(c.tabular.gamma < 1,
+          "gamma is 1, but the episodes of {} never end, so values are infinite; use gamma below 1", c.env.name);
+  require(env.spec().max_episode_steps > 0 || cuts_itself(c.algorithm),
+          "the episodes of {} never end; set max_episode_steps, at which they are cut", c.env.name);
+}
+
+}  // namespace
+
+const std::vector<NamedAlgorithm>& algorithms() {
+  static const std::vector<NamedAlgorithm> list = [] {
+    std::vector<NamedAlgorithm> all;
+    for (const TabularAlgorithm& a : tabular_algorithms())
+      all.push_back({a.name, a.description, a.source, a.learns, true});
+    for (const LinearAlgorithm& a : linear_algorithms())
+      all.push_back({a.name, a.description, a.source, a.learns, false});
     return all;
   }();
   return list;
 }
 
-void check_algorithm(std::string_view name) {
+const NamedAlgorithm& find_algorithm(std::string_view name) {
   std::vector<std::string_view> names;
-  for (const Named& a : algorithms()) names.push_back(a.name);
-  if (std::ranges::find(names, name) != names.end()) return;
+  for (const NamedAlgorithm& a : algorithms()) {
+    if (a.name == name) return a;
+    names.push_back(a.name);
+  }
   fail(ErrorCode::invalid_argument,
        "algorithm '{}' is not known; did you mean '{}'? `gradus list algorithms` shows all", name,
        nearest_name(name, names));
 }
 
 void TrainConfig::check() const {
-  check_algorithm(algorithm);
+  find_algorithm(algorithm);
   require(seed >= 0, "seed is {}, but must not be negative", seed);
   require(seeds >= 1 && seeds <= 10000, "seeds is {}, but must be 1 to 10000", seeds);
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
@@ -32,6 +71,18 @@ void TrainConfig::check() const {
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   tabular.check();
+}
+
+std::unique_ptr<Agent> make_agent(const TrainConfig& c) {
+  std::unique_ptr<env::Env> env = env::make_env(c.env);
+  if (env->finite() != nullptr) check_episodes_end(*env->finite(), c);
+  if (!find_algorithm(c.algorithm).tabular)
+    return make_linear_agent(c.algorithm, std::move(env), c.features, c.tabular);
+  require(env->finite() != nullptr,
+          "{0}/{1}: {0} has no table of states, as tabular algorithms need; use a linear one, "
+          "such as sarsa-linear",
+          c.env.name, c.algorithm);
+  return std::make_unique<TabularAgent>(*env->finite(), c.algorithm, c.tabular);
 }
 
 }  // namespace gradus::rl

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "gradus/env/catalogue.h"
+#include "gradus/rl/agent.h"
+#include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/learner.h"
 
 namespace gradus::rl {
@@ -21,6 +23,7 @@ struct TrainConfig {
   int64_t keep_checkpoints = 1;
   env::EnvConfig env;
   TabularConfig tabular;
+  FeaturesConfig features;
 
   template <class F>
   void fields(F& f) {
@@ -33,19 +36,26 @@ struct TrainConfig {
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
     env.fields(f);
     tabular.fields(f);
+    f.section("features", features);
   }
 
   // Throws invalid_argument on what is out of range or does not exist.
   void check() const;
 };
 
-// A name with one line about it, for `gradus list`.
-struct Named {
+// An algorithm with one line about it.
+struct NamedAlgorithm {
   std::string_view name, description, source;
+  Learns learns;
+  bool tabular;  // else its values are linear in features
 };
-const std::vector<Named>& algorithms();
+const std::vector<NamedAlgorithm>& algorithms();
 
 // Throws invalid_argument, naming the nearest known one.
-void check_algorithm(std::string_view name);
+const NamedAlgorithm& find_algorithm(std::string_view name);
+
+// The agent of a configuration. Throws invalid_argument on an algorithm that does not fit the environment, episodes
+// that never end, and what environments and algorithms refuse.
+std::unique_ptr<Agent> make_agent(const TrainConfig& config);
 
 }  // namespace gradus::rl

@@ -1,4 +1,4 @@
-// What the linear algorithms need of an environment, and what an episode brought. A concrete environment is called as
+// What the linear algorithms need of an environment. A concrete environment is called as
 // itself, inline where it can be; an env::Env through its virtual functions.
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/env/env.h"
+#include "gradus/rl/episode_stats.h"
 
 namespace gradus::rl {
 
@@ -16,18 +17,6 @@ concept Environment = requires(E& e, std::span<const double> action) {
   { e.spec() } -> std::convertible_to<const env::EnvSpec&>;
   { e.reset({}, {}) } -> std::convertible_to<env::Observation>;
   { e.step(action) } -> std::convertible_to<env::StepResult>;
-};
-
-struct LinearEpisode {
-  double total_reward = 0;  // undiscounted
-  int64_t length = 0;       // steps
-  bool terminated = false;
-
-  void add(const env::StepResult& m) {
-    total_reward += m.reward;
-    ++length;
-    terminated = m.terminated;
-  }
 };
 
 // Throws invalid_argument unless the actions are numbers 0 .. n - 1, whatever their first is.

@@ -11,9 +11,9 @@ LeastSquaresSystem::LeastSquaresSystem(int64_t n, const LstdConfig& c)
     : gamma_(c.gamma),
       largest_(kLargestWeight / c.epsilon),
       inverse_(n, n),
-      b_(static_cast<size_t>(n)),
-      inverse_x_(b_),
-      d_inverse_(b_) {
+      b_(n, 1),
+      inverse_x_(static_cast<size_t>(n)),
+      d_inverse_(inverse_x_) {
   require(c.epsilon > 0 && std::isfinite(c.epsilon), "lstd: epsilon is {}, but must be positive", c.epsilon);
   check_share("gamma", c.gamma);
   for (int64_t i = 0; i < n; ++i) inverse_(i, i) = 1 / c.epsilon;
@@ -53,14 +53,14 @@ void LeastSquaresSystem::add(Phi x, double r, Phi x2) {
     const auto row = inverse_[static_cast<int64_t>(i)];
     for (size_t j = 0; j < row.size() && factor != 0; ++j) row[j] -= factor * d_inverse_[j];
   }
-  for (const Entry& e : x) b_[static_cast<size_t>(e.index)] += r * e.value;
+  for (const Entry& e : x) b_(e.index, 0) += r * e.value;
 }
 
 std::vector<double> LeastSquaresSystem::weights() const {
-  std::vector<double> w(b_.size(), 0.0);
+  std::vector<double> w(inverse_x_.size(), 0.0);
   for (size_t i = 0; i < w.size(); ++i) {
     const auto row = inverse_[static_cast<int64_t>(i)];
-    for (size_t j = 0; j < row.size(); ++j) w[i] += row[j] * b_[j];
+    for (size_t j = 0; j < row.size(); ++j) w[i] += row[j] * b_(static_cast<int64_t>(j), 0);
     if (!(std::abs(w[i]) <= kLargestWeight)) {
       fail(ErrorCode::diverged, "lstd: weight {} is {} after step {}; use a larger epsilon", i, w[i], n_steps_);
     }

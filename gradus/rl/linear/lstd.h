@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -39,10 +40,13 @@ class LeastSquaresSystem {
   // w = A^-1 b, eq. (9.21). Throws diverged when a weight is past kLargestWeight.
   std::vector<double> weights() const;
 
+  // A^-1 [n, n] and b [n, 1], for checkpoints.
+  std::vector<std::pair<std::string, Table*>> tables() { return {{"A^-1", &inverse_}, {"b", &b_}}; }
+
  private:
   double gamma_, largest_;
-  Table inverse_;  // [n, n]
-  std::vector<double> b_, inverse_x_, d_inverse_;
+  Table inverse_, b_;  // [n, n], [n, 1]
+  std::vector<double> inverse_x_, d_inverse_;
   int64_t n_steps_ = 0;
 };
 
@@ -56,8 +60,8 @@ class Lstd {
   // One episode under `policy`, called as policy(observation, rng), gives an action's number. A time limit ends the
   // episode, but its last state still has a value.
   template <Environment E, class Policy>
-  LinearEpisode episode(E& env, const Policy& policy, Rng& rng) {
-    LinearEpisode stats;
+  EpisodeStats episode(E& env, const Policy& policy, Rng& rng) {
+    EpisodeStats stats;
     const env::Discrete actions = discrete_actions(env.spec());
     env::Observation s = env.reset({}, {});
     features_.phi(s, x_);
@@ -73,6 +77,7 @@ class Lstd {
   }
 
   std::vector<double> weights() const { return system_.weights(); }
+  std::vector<std::pair<std::string, Table*>> tables() { return system_.tables(); }
 
  private:
   const F& features_;

@@ -22,8 +22,8 @@ class QLearningLinear : public LinearControl<F> {
   // One episode. Throws diverged with the number of the step, counted over all episodes.
   // Differs: a time limit ends the episode but still bootstraps, since S_{t+1} is not terminal.
   template <Environment E>
-  LinearEpisode episode(E& env, Rng& rng) {
-    LinearEpisode stats;
+  EpisodeStats episode(E& env, Rng& rng) {
+    EpisodeStats stats;
     EpsilonGreedy pi(c_.eps, rng);
     const env::Discrete actions = discrete_actions(env.spec());
     features_.phi(env.reset({}, {}), phi_);
@@ -32,8 +32,10 @@ class QLearningLinear : public LinearControl<F> {
       const env::StepResult m = take(env, actions, a);
       features_.phi(m.observation, phi2_);
       const double target = m.terminated ? m.reward : m.reward + c_.gamma * max_of(Q_.all(phi2_));
-      Q_.move(phi_, a, c_.alpha * (target - Q_(phi_, a)));
+      const double delta = target - Q_(phi_, a);
+      Q_.move(phi_, a, c_.alpha * delta);
       stats.add(m);
+      stats.add_error(delta);
       if (m.terminated || m.truncated) return stats;
       std::swap(phi_, phi2_);
     }

@@ -21,8 +21,8 @@ class SarsaLinear : public LinearControl<F> {
   // One episode. Throws diverged with the number of the step, counted over all episodes.
   // Differs: a time limit ends the episode but still bootstraps, since S_{t+1} is not terminal.
   template <Environment E>
-  LinearEpisode episode(E& env, Rng& rng) {
-    LinearEpisode stats;
+  EpisodeStats episode(E& env, Rng& rng) {
+    EpisodeStats stats;
     EpsilonGreedy pi(c_.eps, rng);
     const env::Discrete actions = discrete_actions(env.spec());
     features_.phi(env.reset({}, {}), phi_);
@@ -33,8 +33,10 @@ class SarsaLinear : public LinearControl<F> {
       const auto q2 = Q_.all(phi2_);
       const int64_t a2 = pi(q2);
       const double target = m.terminated ? m.reward : m.reward + c_.gamma * q2[static_cast<size_t>(a2)];
-      Q_.move(phi_, a, c_.alpha * (target - Q_(phi_, a)));  // (10.2)
+      const double delta = target - Q_(phi_, a);
+      Q_.move(phi_, a, c_.alpha * delta);  // (10.2)
       stats.add(m);
+      stats.add_error(delta);
       if (m.terminated || m.truncated) return stats;
       std::swap(phi_, phi2_);
       a = a2;

@@ -56,8 +56,8 @@ class TdLinear {
   // Throws diverged with the number of the step, counted over all episodes.
   // Differs: a time limit ends the episode but still bootstraps, since S_{t+1} is not terminal.
   template <Environment E, class Policy>
-  LinearEpisode episode(E& env, const Policy& policy, Rng& rng) {
-    LinearEpisode stats;
+  EpisodeStats episode(E& env, const Policy& policy, Rng& rng) {
+    EpisodeStats stats;
     const env::Discrete actions = discrete_actions(env.spec());
     env::Observation s = env.reset({}, {});
     features_.phi(s, phi_);
@@ -66,8 +66,10 @@ class TdLinear {
       const env::StepResult m = take(env, actions, a);
       features_.phi(m.observation, phi2_);
       const double target = m.terminated ? m.reward : m.reward + c_.gamma * V_(phi2_);
-      V_.move(phi_, c_.alpha * rho * (target - V_(phi_)));  // (11.2)
+      const double delta = target - V_(phi_);
+      V_.move(phi_, c_.alpha * rho * delta);  // (11.2)
       stats.add(m);
+      stats.add_error(delta);
       if (m.terminated || m.truncated) return stats;
       s = m.observation;
       std::swap(phi_, phi2_);

@@ -11,6 +11,7 @@
 
 #include "gradus/core/rng.h"
 #include "gradus/env/finite_env.h"
+#include "gradus/rl/episode_stats.h"
 #include "gradus/rl/tabular/table.h"
 
 namespace gradus::rl {
@@ -62,25 +63,6 @@ struct TabularConfig {
 
   // Throws invalid_argument on what is out of range, naming key and value.
   void check() const;
-};
-
-// What an episode brought.
-struct EpisodeStats {
-  double total_reward = 0;  // undiscounted
-  int64_t length = 0;       // steps
-  bool terminated = false;
-  double squared_td_error = 0;  // the sum over its updates
-  int64_t updates = 0;
-
-  void add(const env::FiniteEnv::Move& m) {
-    total_reward += m.reward;
-    ++length;
-    terminated = m.terminated;
-  }
-  void add_error(double delta) {
-    squared_td_error += delta * delta;
-    ++updates;
-  }
 };
 
 // alpha, or alpha / N(s, a)^power with N the visits so far, this one included. Robbins and Monro's conditions hold for

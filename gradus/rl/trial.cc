@@ -1,4 +1,4 @@
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/trial.h"
 
 #include <cmath>
 
@@ -6,13 +6,10 @@
 
 namespace gradus::rl {
 
-Trial::Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed)
-    : env_(std::move(env)), learner_(make_learner(algorithm, env_.mdp(), config)), seed_(seed) {}
-
 void Trial::run(int64_t episodes) {
   for (int64_t i = 0; i < episodes; ++i) {
     Rng rng(seed_, Purpose::sample, static_cast<uint64_t>(first_) + episodes_.size());
-    episodes_.push_back(learner_->episode(env_, rng));
+    episodes_.push_back(agent_->episode(rng));
   }
 }
 

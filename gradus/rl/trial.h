@@ -1,40 +1,39 @@
-// One training of a tabular algorithm from one seed, and many of them side by side.
+// One training from one seed, and many of them side by side.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <vector>
 
-#include "gradus/env/finite_env.h"
-#include "gradus/rl/tabular/learner.h"
+#include "gradus/rl/agent.h"
+#include "gradus/rl/tabular/tabular_agent.h"
 
 namespace gradus::rl {
 
 // The same seed gives the same bits, however many trials run beside it and on whatever thread. Movable.
 class Trial {
  public:
-  // Throws what make_learner throws.
-  Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed);
+  Trial(std::unique_ptr<Agent> agent, uint64_t seed) : agent_(std::move(agent)), seed_(seed) {}
+  // A tabular algorithm. Throws what make_learner throws.
+  Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed)
+      : Trial(std::make_unique<TabularAgent>(std::move(env), algorithm, config), seed) {}
 
   void run(int64_t episodes);
 
   uint64_t seed() const { return seed_; }
-  Learner& learner() { return *learner_; }
-  const Learner& learner() const { return *learner_; }
-  env::FiniteEnv& env() { return env_; }
+  Agent& agent() const { return *agent_; }
   const std::vector<EpisodeStats>& episodes() const { return episodes_; }
 
-  // Forgets the stats of the first `episode` episodes; for one that goes on from a checkpoint, whose learner's tables
-  // are those after them.
+  // Forgets the stats of the first `episode` episodes; for one that goes on from a checkpoint, whose agent's tables are
+  // those after them.
   void continue_after(int64_t episode) {
     first_ = episode;
     episodes_.clear();
   }
 
  private:
-  env::FiniteEnv env_;
-  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<Agent> agent_;
   uint64_t seed_;
   int64_t first_ = 0;
   std::vector<EpisodeStats> episodes_;  // from first_ on

@@ -1,0 +1,43 @@
+#include "gradus/rl/tabular/tabular_agent.h"
+
+#include <algorithm>
+
+namespace gradus::rl {
+
+std::vector<double> TabularAgent::V() {
+  std::vector<double> V = learner_->V();
+  for (int64_t s = 0; s < env_.n_states(); ++s) {
+    if (env_.mdp().is_terminal(s)) V[static_cast<size_t>(s)] = 0;
+  }
+  return V;
+}
+
+Table TabularAgent::Q() {
+  Table Q = learner_->Q();
+  for (int64_t s = 0; s < Q.n_states(); ++s) {
+    if (env_.mdp().is_terminal(s)) std::ranges::fill(Q[s], 0.0);
+  }
+  return Q;
+}
+
+std::vector<PlayedStep> TabularAgent::play(Rng& rng, int64_t most_steps) {
+  const Table& Q = learner_->Q();
+  const env::FiniteMdp& mdp = env_.mdp();
+  std::vector<PlayedStep> steps;
+  int32_t s = env_.begin(rng);
+  for (int64_t t = 0; t < most_steps; ++t) {
+    const int64_t a = greedy(Q[s], rng);
+    const auto m = env_.move(a, rng);
+    steps.push_back({.state = mdp.state_name(s),
+                     .action = mdp.action_name(a),
+                     .next = mdp.state_name(m.next),
+                     .reward = m.reward,
+                     .terminated = m.terminated,
+                     .truncated = m.truncated});
+    if (m.terminated || m.truncated) break;
+    s = m.next;
+  }
+  return steps;
+}
+
+}  // namespace gradus::rl

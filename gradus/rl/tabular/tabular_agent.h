@@ -1,0 +1,32 @@
+// A tabular algorithm in a finite environment, as an Agent.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "gradus/env/finite_env.h"
+#include "gradus/rl/agent.h"
+#include "gradus/rl/tabular/learner.h"
+
+namespace gradus::rl {
+
+class TabularAgent final : public Agent {
+ public:
+  // Throws what make_learner throws.
+  TabularAgent(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config)
+      : env_(std::move(env)), learner_(make_learner(algorithm, env_.mdp(), config)) {}
+
+  EpisodeStats episode(Rng& rng) override { return learner_->episode(env_, rng); }
+  // Terminal states, where nothing is learned, show 0.
+  std::vector<double> V() override;
+  Table Q() override;
+  std::vector<std::pair<std::string, Table*>> tables() override { return learner_->tables(); }
+  bool has_policy() const override { return learner_->Q().n_states() > 0; }
+  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) override;
+
+ private:
+  env::FiniteEnv env_;
+  std::unique_ptr<Learner> learner_;
+};
+
+}  // namespace gradus::rl
