@@ -103,7 +103,8 @@ struct TextbookOptions {
 bool textbook(const TextbookOptions& options, const Sink& sink);
 
 // Classic RL by the functions that `train` calls, one seed on one core: updates or steps a second, and the same steps
-// of the environment alone. Then many seeds on 1 and on 2 threads.
+// of the environment alone. Many seeds on 1 and on 2 threads. Then two tables that need no clock: bias and variance of
+// temporal differences and Monte Carlo, and values from a table to a function.
 struct RlOptions {
   int rounds = 9;
 };

@@ -1,11 +1,15 @@
 // gradus bench rl: classic RL by the functions that `train` calls (gradus/rl/trial.h).
-#include <chrono>
+#include <cmath>
 #include <numeric>
 
 #include "bench/alternation.h"
 #include "bench/bench.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/grid_world.h"
+#include "gradus/env/mountain_car.h"
+#include "gradus/env/random_walk.h"
+#include "gradus/rl/linear/feature_table.h"
+#include "gradus/rl/train_config.h"
 #include "gradus/rl/trial.h"
 
 namespace gradus::bench {
@@ -96,12 +100,93 @@ void seeds_on_threads(int rounds, const Sink& sink) {
         {"same_values", same}});
 }
 
+// Sarsa with 8 tilings of 8 x 8 on the mountain car: the class that `train` uses, and the car alone.
+void linear_speed(int rounds, const Sink& sink) {
+  constexpr int64_t kEpisodes = 50, kSteps = 100000;
+  rl::TrainConfig config;
+  config.algorithm = "sarsa-linear";
+  config.env.name = "mountaincar";
+  config.env.max_episode_steps = 10000;
+  config.tabular.gamma = 1;
+  config.tabular.eps = 0;
+  Trial trial(rl::make_agent(config), 1);
+  trial.run(100);
+  int64_t steps = 0, calls = 0;
+  volatile double ends = 0;  // so that nothing is left out
+  Alternation turns;
+  const auto learning = turns.add([&] {
+    trial.continue_after(100 + ++calls * kEpisodes);
+    trial.run(kEpisodes);
+    steps += steps_of(trial);
+  });
+  const auto stepping = turns.add([&] {
+    Rng rng(1, Purpose::test);
+    auto car = env::MountainCarState::start(rng);
+    for (int64_t i = 0; i < kSteps; ++i) {
+      if (car.step(rl::pick(3, rng))) car = env::MountainCarState::start(rng);
+    }
+    ends = ends + car.position;
+  });
+  turns.run(rounds);
+  const double rate = static_cast<double>(steps) / static_cast<double>(calls) / turns.median_s(learning);
+  sink({{"what", std::string("mountaincar/sarsa-linear")},
+        {"updates_per_s", rate},
+        {"ns_per_update", 1e9 / rate},
+        {"environment_ns_per_step", 1e9 * turns.median_s(stepping) / static_cast<double>(kSteps)}});
+}
+
+// What temporal differences and Monte Carlo make of the same few episodes of the random walk of 5 states: how far the
+// mean over seeds is from the truth, and how far a seed is from that mean, both as root mean squares over states.
+void bias_and_variance(const Sink& sink) {
+  constexpr int64_t kSeeds = 2000, kStates = 5;
+  const env::FiniteEnv env(env::random_walk({}), {.id = "walk"});
+  for (const auto& [algorithm, alpha] : {std::pair{"td0", 0.1}, {"td-lambda", 0.1}, {"mc-prediction", 0.03}}) {
+    for (const int64_t episodes : {10, 100}) {
+      std::vector<Trial> trials;
+      for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+        const rl::TabularConfig config{.gamma = 1, .alpha = alpha, .q0 = 0.5, .visits = "every"};
+        trials.emplace_back(env, algorithm, config, seed);
+      }
+      rl::run_trials(trials, episodes);
+      double bias = 0, variance = 0;
+      for (size_t s = 0; s < kStates; ++s) {
+        std::vector<double> values;
+        for (const Trial& t : trials) values.push_back(t.agent().V()[s]);
+        const rl::MeanOfSeeds m = rl::mean_of_seeds(values);
+        const double off = m.mean - static_cast<double>(s + 1) / 6;
+        bias += off * off / kStates;
+        variance += m.standard_error * m.standard_error * kSeeds / kStates;
+      }
+      sink({{"method", std::string(algorithm)},
+            {"alpha", alpha},
+            {"episodes", episodes},
+            {"bias", std::sqrt(bias)},
+            {"deviation", std::sqrt(variance)},
+            {"error", std::sqrt(bias + variance)}});
+    }
+  }
+}
+
+// Zhao's grid under the uniform policy, by ever fewer numbers.
+void from_table_to_function(const Sink& sink) {
+  const auto mdp = env::grid_world({});
+  for (const rl::FeatureTableRow& row : rl::from_table_to_function(*mdp, rl::uniform_policy(25, 5), 0.9)) {
+    sink({{"values_as", row.features},
+          {"numbers", row.n_numbers},
+          {"td_rmse", row.td_rmse},
+          {"best_fit_rmse", row.best_fit_rmse}});
+  }
+}
+
 }  // namespace
 
 void rl(const RlOptions& options, const Sink& sink) {
   for (const char* algorithm : {"q-learning", "sarsa", "expected-sarsa"})
     tabular_speed(algorithm, options.rounds, sink);
+  linear_speed(options.rounds, sink);
   seeds_on_threads(options.rounds, sink);
+  bias_and_variance(sink);
+  from_table_to_function(sink);
 }
 
 }  // namespace gradus::bench
