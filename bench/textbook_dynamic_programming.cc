@@ -10,6 +10,7 @@
 #include "gradus/env/grid_world.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "gradus/rl/tabular/learner.h"
+#include "gradus/rl/trial.h"
 
 namespace gradus::bench {
 
@@ -51,6 +52,23 @@ void compare(const Printed& p, const std::vector<double>& V, const TextbookSink&
   }
 }
 
+// Fig. 5.5: episodes of a million steps by the eps-greedy policy of the one before; after two of them the policy is the
+// best eps-greedy one, or as good.
+void learned_in_two_episodes(const std::shared_ptr<const env::FiniteMdp>& mdp, const std::vector<double>& best,
+                             const TextbookSink& sink) {
+  rl::Trial trial(env::FiniteEnv(mdp, {.id = "grid", .max_episode_steps = 1'000'000}), "mc-epsilon-greedy",
+                  {.eps = 0.5, .visits = "every", .forget_returns = true}, 1);
+  for (int episode = 1; episode <= 3; ++episode) {
+    trial.run(1);
+    const auto V = rl::evaluate_policy(*mdp, rl::epsilon_greedy_policy(trial.agent().Q(), 0.5), 0.9);
+    double worst = 0;
+    for (size_t s = 0; s < V.size(); ++s) worst = std::max(worst, best[s] - V[s]);
+    if (episode == 1) continue;
+    sink({"Zhao 5.5, learned", "MC eps-greedy: what the policy lacks in its worst state",
+          fmt::format("after {} episodes", episode), 0, worst, 0.05});
+  }
+}
+
 // Values of the eps-greedy policy around the optimal one, and of the best eps-greedy policy.
 void soft_tables(const TextbookSink& sink) {
   const auto mdp = env::grid_world({.reward_forbidden = -10, .bounce_pays_cell = true});
@@ -62,6 +80,12 @@ void soft_tables(const TextbookSink& sink) {
                          ".4 .5 .9 1.3 1.4 .1 0 .5 1.3 1.7 .1 -.4 3.4 1.4 1.9 -.1 3.4 3.3 3.7 2.2 -.3 2.6 3.7 3.1 2.7"};
   compare(k56b, around(0.1), sink);
   compare({"Zhao 5.7b", "the best eps-greedy policy, eps .1", k56b.values}, best(0.1), sink);
+  const auto plain = env::grid_world({});
+  const auto best_half = rl::best_epsilon_soft(*plain, 0.9, 0.5).V;
+  compare({"Zhao 5.5", "the best eps-greedy policy, eps .5, forbidden cells -1",
+           "-.3 -.3 -.1 .2 0 0 .2 .4 .5 .3 .4 .6 2.1 .9 .6 .6 2.1 2.4 2.3 .9 .2 1.5 2.4 1.7 1.1"},
+          best_half, sink);
+  learned_in_two_episodes(plain, best_half, sink);
   compare(
       {"Zhao 5.6c", "eps .2 around the optimal policy",
        "-2.2 -2.4 -2.1 -1.7 -1.8 -2.5 -3.0 -3.3 -2.3 -2.0 -2.3 -3.3 -2.5 -2.8 -2.2 -2.5 -2.5 -2.8 -2.0 -2.4 -2.8 -3.2 "

@@ -30,6 +30,7 @@ struct TabularConfig {
   double lambda = 0.9;
   std::string traces = "accumulating";
   std::string visits = "first";
+  bool forget_returns = false;
   std::string importance = "weighted";
   std::string policy = "uniform";
   double policy_eps = 0;
@@ -51,6 +52,9 @@ struct TabularConfig {
     f("lambda", lambda, "decay of eligibility traces");
     f("traces", traces, "accumulating or replacing");
     f("visits", visits, "which visits of an episode Monte Carlo uses: initial, first or every");
+    f("forget_returns", forget_returns,
+      "mc-epsilon-greedy: a pair's mean begins anew with each episode, since earlier ones had another policy; for long "
+      "ones");
     f("importance", importance, "importance sampling: ordinary or weighted");
     f("policy", policy, "what prediction evaluates: uniform, optimal, or an action's name, taken everywhere");
     f("policy_eps", policy_eps, "its share of random actions");

@@ -20,6 +20,7 @@ class McEpsilonGreedy final : public ControlLearner {
     const int64_t s = env.begin(rng);
     follow(env, s, choose(s), choose, c_.episode_length, rng, visits_, stats);
     mark_visits(c_.visits, visits_, seen_, ++episodes_);
+    if (c_.forget_returns) std::ranges::fill(alpha_.counts().values(), 0.0);
     learn_returns(visits_, c_.gamma, [&](const McVisit& v, double G) {
       const double error = G - Q_(v.s, v.a);
       Q_(v.s, v.a) += alpha_(v.s, v.a) * error;
