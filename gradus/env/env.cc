@@ -10,11 +10,13 @@ TimeLimit::TimeLimit(std::unique_ptr<Env> env, int64_t max_episode_steps) : env_
 }
 
 Observation TimeLimit::reset(std::optional<uint64_t> seed, const Options& options) {
+  const Observation first = env_->reset(seed, options);
   steps_ = 0;
-  return env_->reset(seed, options);
+  return first;
 }
 
 StepResult TimeLimit::step(std::span<const double> action) {
+  require(steps_ < spec_.max_episode_steps, "{}: step: the episode is over; reset first", spec_.id);
   StepResult result = env_->step(action);
   result.truncated |= ++steps_ >= spec_.max_episode_steps;
   return result;

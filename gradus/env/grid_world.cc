@@ -37,6 +37,8 @@ std::vector<double> start_of(const GridMap& map, const GridWorldConfig& c) {
     require(c.start_row >= 1 && c.start_row <= map.rows && c.start_column >= 1 && c.start_column <= map.columns,
             "grid world: the start ({}, {}) is outside of {} rows x {} columns", c.start_row, c.start_column, map.rows,
             map.columns);
+    require(!c.forbidden_is_wall || map.at(c.start_row - 1, c.start_column - 1) != '#',
+            "grid world: the start ({}, {}) is in a wall", c.start_row, c.start_column);
     start[static_cast<size_t>((c.start_row - 1) * map.columns + c.start_column - 1)] = 1;
   } else {
     const bool marked = map.cells.find('S') != std::string::npos;

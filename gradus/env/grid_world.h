@@ -42,7 +42,8 @@ struct GridWorldConfig {
 enum class GridAction : int { up, right, down, left, stay };
 
 // State = row * columns + column, both from 0. Throws invalid_argument on a bad map (grid_map.h), one without a target
-// or with a target that no start can reach, or a start outside; not_found or io when map_file cannot be read.
+// or with a target that no start can reach, or a start outside or in a wall; not_found or io when map_file cannot be
+// read.
 std::shared_ptr<const FiniteMdp> grid_world(const GridWorldConfig& config);
 
 }  // namespace gradus::env

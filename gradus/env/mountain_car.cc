@@ -13,16 +13,19 @@ MountainCar::MountainCar()
             .reward_threshold = -110} {}
 
 Observation MountainCar::reset(std::optional<uint64_t> seed, const Options& options) {
-  Rng rng = episodes_.next(seed);
-  car_ = MountainCarState::start(rng);
+  EpisodeRng episodes = episodes_;
+  Rng rng = episodes.next(seed);
+  MountainCarState car = MountainCarState::start(rng);
   for (const auto& [key, value] : options) {
     require(key == "position" || key == "velocity",
             "mountaincar: reset: no option '{}'; position and velocity are known", key);
-    (key == "position" ? car_.position : car_.velocity) = value;
+    (key == "position" ? car.position : car.velocity) = value;
   }
-  observation_ = {car_.position, car_.velocity};
-  require(contains(spec_.observation_space, observation_),
-          "mountaincar: reset: position {} and velocity {} are outside", car_.position, car_.velocity);
+  require(contains(spec_.observation_space, std::array{car.position, car.velocity}),
+          "mountaincar: reset: position {} and velocity {} are outside", car.position, car.velocity);
+  episodes_ = episodes;
+  car_ = car;
+  observation_ = {car.position, car.velocity};
   over_ = false;
   return observation_;
 }
