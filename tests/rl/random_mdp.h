@@ -13,16 +13,17 @@ namespace gradus::rl {
 
 struct RandomMdpConfig {
   uint64_t seed = 1;
-  double ends = 0;          // the least probability that an action ends the episode
-  double reward_scale = 1;  // mean rewards lie within +- this
-  double deviation = 0;     // of every reward
+  int64_t least_actions = 1;  // to 4
+  double ends = 0;            // the least probability that an action ends the episode
+  double reward_scale = 1;    // mean rewards lie within +- this
+  double deviation = 0;       // of every reward
 };
 
-// 2 to 8 states and 1 to 4 actions; of every action one to three ways to end, some of them terminating; in every other
+// 2 to 8 states and up to 4 actions; of every action one to three ways to end, some of them terminating; in every other
 // MDP the last state is terminal, too. An episode may start in every state that is not.
 inline std::shared_ptr<const env::FiniteMdp> random_mdp(const RandomMdpConfig& c) {
   Rng rng(c.seed, Purpose::test);
-  const int64_t n = 2 + rng.below(7), n_actions = 1 + rng.below(4);
+  const int64_t n = 2 + rng.below(7), n_actions = c.least_actions + rng.below(5 - c.least_actions);
   const bool terminal = n > 2 && rng.below(2) == 0;
   const int64_t n_acting = terminal ? n - 1 : n;
   env::FiniteMdp::Definition d{.n_states = n, .n_actions = n_actions};
