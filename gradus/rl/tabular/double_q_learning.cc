@@ -9,11 +9,12 @@ namespace {
 
 class DoubleQLearning final : public ControlLearner {
  public:
-  DoubleQLearning(const env::FiniteMdp& mdp, const TabularConfig& c) : ControlLearner(mdp, c), Q1_(Q_), Q2_(Q_) {}
+  DoubleQLearning(const env::FiniteMdp& mdp, const TabularConfig& c)
+      : ControlLearner(mdp, c), Q1_(Q_), Q2_(Q_), alpha2_(c, mdp.n_states(), mdp.n_actions()) {}
 
   std::vector<std::pair<std::string, Table*>> tables() override {
-    auto all = ControlLearner::tables();  // Q is the mean of Q1 and Q2
-    all.insert(all.end(), {{"Q1", &Q1_}, {"Q2", &Q2_}});
+    auto all = ControlLearner::tables();  // Q is the mean of Q1 and Q2; N is of Q1
+    all.insert(all.end(), {{"Q1", &Q1_}, {"Q2", &Q2_}, {"N2", &alpha2_.counts()}});
     return all;
   }
 
@@ -25,11 +26,12 @@ class DoubleQLearning final : public ControlLearner {
     while (true) {
       const int64_t a = pi(Q_[s]);
       const auto m = env.move(a, rng);
-      Table& A = (rng.bits32() & 1) != 0 ? Q1_ : Q2_;
-      const Table& B = &A == &Q1_ ? Q2_ : Q1_;
+      const bool first = (rng.bits32() & 1) != 0;
+      Table& A = first ? Q1_ : Q2_;
+      const Table& B = first ? Q2_ : Q1_;
       const double value = B(m.next, greedy(A[m.next], rng));
       const double delta = bootstrapped(m, c_.gamma, value) - A(s, a);
-      A(s, a) += alpha_(s, a) * delta;  // (6.10)
+      A(s, a) += (first ? alpha_ : alpha2_)(s, a) * delta;  // (6.10)
       Q_(s, a) = (Q1_(s, a) + Q2_(s, a)) / 2;
       stats.add(m);
       stats.add_error(delta);
@@ -39,6 +41,7 @@ class DoubleQLearning final : public ControlLearner {
   }
 
   Table Q1_, Q2_;
+  StepSizes alpha2_;  // of Q2; alpha_ is of Q1
 };
 
 }  // namespace

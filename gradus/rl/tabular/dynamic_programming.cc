@@ -14,6 +14,21 @@ using env::FiniteMdp;
 using env::Outcome;
 
 constexpr double kTooLarge = 1e15;
+constexpr int64_t kMostIterations = 100'000;  // of policy iteration; truncated, as many as value iteration takes
+
+[[noreturn]] void fail_growing(std::string_view what, int64_t iterations, double gamma) {
+  fail(ErrorCode::diverged,
+       "{}: values grow without end or do not settle, at iteration {}; use gamma below {}, or an end that can be "
+       "reached",
+       what, iterations, gamma);
+}
+
+// Without a discount values may change by the same amount for ever. What rounding changes is not meant.
+void check_settled(std::string_view what, const ExactSolution& x, double change, double gamma, double tolerance) {
+  double largest = 0;
+  for (const double v : x.V) largest = std::max(largest, std::abs(v));
+  if (gamma == 1 && change > std::max(tolerance, 1e-12 * largest)) fail_growing(what, x.iterations, gamma);
+}
 
 double action_value(const FiniteMdp& mdp, const std::vector<double>& V, double gamma, int64_t s, int64_t a) {
   double q = 0;
@@ -44,13 +59,9 @@ ExactSolution iterate(const FiniteMdp& mdp, const ValueIterationConfig& c, Weigh
   double change = c.tolerance + 1;
   for (; x.iterations < c.most_iterations && change > c.tolerance; ++x.iterations) {
     change = sweep(mdp, c.gamma, x.V, weigh);
-    if (!(change < kTooLarge)) {
-      fail(
-          ErrorCode::diverged,
-          "value iteration: values grow without end at iteration {}; use gamma below {}, or an end that can be reached",
-          x.iterations + 1, c.gamma);
-    }
+    if (!(change < kTooLarge)) fail_growing("value iteration", x.iterations + 1, c.gamma);
   }
+  check_settled("value iteration", x, change, c.gamma, c.tolerance);
   x.Q = action_values_of(mdp, x.V, c.gamma);
   return x;
 }
@@ -72,7 +83,10 @@ void check_policy(const FiniteMdp& mdp, const Table& pi) {
           mdp.n_actions());
   for (int64_t s = 0; s < pi.n_states(); ++s) {
     double sum = 0;
-    for (const double p : pi[s]) sum += p;
+    for (const double p : pi[s]) {
+      require(p >= 0, "a probability of the policy in {} is {}", mdp.state_name(s), p);
+      sum += p;
+    }
     require(std::abs(sum - 1) < 1e-9, "the policy's probabilities in {} sum to {:.12g}, not to 1", mdp.state_name(s),
             sum);
   }
@@ -123,7 +137,8 @@ std::vector<double> evaluate_policy(const FiniteMdp& mdp, const Table& pi, doubl
 ExactSolution policy_iteration(const FiniteMdp& mdp, const PolicyIterationConfig& c) {
   ExactSolution x{.V = std::vector<double>(static_cast<size_t>(mdp.n_states()), 0.0), .Q = {}};
   x.Q = action_values_of(mdp, x.V, c.gamma);
-  for (double change = c.tolerance + 1; change > c.tolerance; ++x.iterations) {
+  double change = c.tolerance + 1;
+  for (; x.iterations < kMostIterations && change > c.tolerance; ++x.iterations) {
     const Table pi = epsilon_greedy_policy(x.Q, 0, 1e-12);
     const std::vector<double> before = x.V;
     if (c.sweeps == 0) {
@@ -139,11 +154,16 @@ ExactSolution policy_iteration(const FiniteMdp& mdp, const PolicyIterationConfig
     }
     x.Q = action_values_of(mdp, x.V, c.gamma);
     change = 0;
-    for (size_t s = 0; s < before.size(); ++s) change = std::max(change, std::abs(x.V[s] - before[s]));
-    if (!(change < kTooLarge)) {
-      fail(ErrorCode::diverged, "policy iteration: values grow without end; use gamma below {}", c.gamma);
+    double gain = 0;
+    for (size_t s = 0; s < before.size(); ++s) {
+      change = std::max(change, std::abs(x.V[s] - before[s]));
+      gain += x.V[s] - before[s];
     }
+    if (!(change < kTooLarge)) fail_growing("policy iteration", x.iterations + 1, c.gamma);
+    // A better policy is better in every state; one that is not, in sum, differs by rounding, and would alternate.
+    if (c.sweeps == 0 && x.iterations > 0 && gain <= 0) return x;
   }
+  check_settled("policy iteration", x, change, c.gamma, c.tolerance);
   return x;
 }
 

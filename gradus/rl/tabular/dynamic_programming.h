@@ -20,8 +20,8 @@ struct ExactSolution {
 };
 
 // V_{k+1}(s) = max_a Q_k(s, a), from 0, until no value changes by more than `tolerance`, or `most_iterations` are done.
-// Zhao, Algorithm 4.1; Sutton & Barto, section 4.4. Throws diverged when values grow past 1e15 (gamma = 1 where
-// episodes need not end).
+// Zhao, Algorithm 4.1; Sutton & Barto, section 4.4. Throws diverged when, with gamma = 1, values still change after
+// `most_iterations`: some episode never ends.
 struct ValueIterationConfig {
   double gamma = 0.9;
   double tolerance = 1e-12;
@@ -30,13 +30,13 @@ struct ValueIterationConfig {
 ExactSolution value_iteration(const env::FiniteMdp& mdp, const ValueIterationConfig& config);
 
 // The values of policy pi: the solution of (I - gamma P_pi) V = r_pi by Gaussian elimination. Zhao, eq. (2.21); Sutton
-// & Barto, section 4.1. Cost: n_states^3 / 3 multiply-adds. Throws invalid_argument when pi's rows do not sum to one,
-// diverged when V is not finite: with gamma = 1 a policy under which some episode never ends.
+// & Barto, section 4.1. Cost: n_states^3 / 3 multiply-adds. Throws invalid_argument when a row of pi is negative or
+// does not sum to one, diverged when V is not finite: with gamma = 1 a policy under which some episode never ends.
 std::vector<double> evaluate_policy(const env::FiniteMdp& mdp, const Table& pi, double gamma);
 
-// Alternates evaluation and greedy improvement until the policy stays. `sweeps` > 0 evaluates by so many sweeps from
-// the last values instead of exactly: truncated policy iteration, Zhao, Algorithm 4.3; 0 is policy iteration,
-// Algorithm 4.2.
+// Alternates evaluation and greedy improvement until no value changes by more than `tolerance`, or nothing is better.
+// `sweeps` > 0 evaluates by so many sweeps from the last values instead of exactly: truncated policy iteration, Zhao,
+// Algorithm 4.3; 0 is policy iteration, Algorithm 4.2. Throws diverged as the other two do.
 struct PolicyIterationConfig {
   double gamma = 0.9;
   int64_t sweeps = 0;

@@ -30,15 +30,13 @@ class McOffPolicyPrediction final : public PredictionLearner {
       G = v->r + c_.gamma * G;
       rho *= pi_(v->s, v->a) / behaviour_(v->s, v->a);  // (5.3)
       if (!v->counts) continue;
+      double& V = V_(v->s, 0);
       double& C = C_(v->s, 0);
-      if (c_.importance == "weighted") {
-        C += rho;
-        if (C > 0) V_(v->s, 0) += rho / C * (G - V_(v->s, 0));  // (5.8)
-      } else {
-        C += 1;
-        V_(v->s, 0) += (rho * G - V_(v->s, 0)) / C;  // (5.5)
-      }
-      stats.add_error(G - V_(v->s, 0));
+      const bool weighted = c_.importance == "weighted";
+      const double error = (weighted ? G : rho * G) - V;
+      C += weighted ? rho : 1;
+      if (C > 0) V += (weighted ? rho : 1) / C * error;  // (5.8), (5.5)
+      stats.add_error(error);
     }
     return stats;
   }
