@@ -157,7 +157,7 @@ void mc_basic_tables(const TextbookSink& sink) {
       learner->episode(env, rng);
     }
     V = learner->V();
-    const auto exact = rl::value_iteration(*mdp, {.gamma = 0.9, .tolerance = 0, .most_iterations = length}).V;
+    const auto exact = rl::finite_horizon_values(*mdp, 0.9, length);
     const std::string table = fmt::format("Zhao 5.4, N = {}", length);
     for (size_t s = 0; s < V.size(); ++s) {
       sink({.table = table,

@@ -135,7 +135,7 @@ double limited_value(const FiniteMdp& mdp, const Table& pi, int64_t steps) {
 
 void toy_texts(const TextbookSink& sink) {
   const auto optimum = [](const FiniteMdp& mdp, int64_t steps) {
-    return start_value(mdp, rl::value_iteration(mdp, {.gamma = 1, .tolerance = 0, .most_iterations = steps}).V);
+    return start_value(mdp, rl::finite_horizon_values(mdp, 1, steps));
   };
   // Q-learning over 4 seeds; the worst counts.
   const auto learned = [](const std::shared_ptr<const FiniteMdp>& mdp, int64_t steps, int64_t episodes,

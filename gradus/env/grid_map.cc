@@ -11,7 +11,7 @@ GridMap parse_grid_map(std::string_view origin, std::string_view text, std::stri
   int64_t line = 0;
   bool ended = false;
   while (!text.empty()) {
-    const size_t end = text.find('\n');
+    const size_t end = text.find_first_of("\n/");
     std::string_view row = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (row.ends_with('\r')) row.remove_suffix(1);

@@ -1,4 +1,5 @@
-// Maps as text: a line per row, a character per cell.
+// Maps as text: a line per row, a character per cell. On a command line, where a line break is hard to type, a slash
+// ends a row, too.
 #pragma once
 
 #include <cstdint>

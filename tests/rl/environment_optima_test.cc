@@ -28,7 +28,7 @@ double optimum(const FiniteMdp& mdp) {
 
 // Within so many steps: as many sweeps of value iteration, which begins at 0.
 double optimum_within(const FiniteMdp& mdp, int64_t steps) {
-  return from_start(mdp, value_iteration(mdp, {.gamma = 1, .tolerance = 0, .most_iterations = steps}).V);
+  return from_start(mdp, finite_horizon_values(mdp, 1, steps));
 }
 
 // All of a state's probability on one action.

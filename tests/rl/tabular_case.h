@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "gradus/rl/tabular/trial.h"
+#include "gradus/rl/trial.h"
 #include "tests/rl/random_mdp.h"
 
 namespace gradus::rl {

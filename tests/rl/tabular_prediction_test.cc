@@ -37,7 +37,7 @@ TEST_P(Prediction, ComesToTheExactValuesOfThePolicy) {
                             .policy_eps = 0.3,
                             .behaviour = "optimal",
                             .behaviour_eps = 0.6};
-      const std::vector<double> V = trained(env_of(mdp, 0), GetParam(), c, 40'000).learner().V();
+      const std::vector<double> V = trained(env_of(mdp, 0), GetParam(), c, 40'000).agent().V();
       const std::vector<double> expected = exact(*mdp, c);
       for (size_t s = 0; s < V.size(); ++s) EXPECT_NEAR(V[s], expected[s], 0.1) << s;
     }
@@ -51,7 +51,7 @@ TEST_P(TdPrediction, ComesToTheExactValuesAcrossTimeLimits) {
       SCOPED_TRACE(fmt::format("seed {}, limit {}", seed, limit));
       const auto mdp = random_mdp({.seed = seed});
       const TabularConfig c{.gamma = kGamma, .alpha = 1, .alpha_power = 0.85};
-      const std::vector<double> V = trained(env_of(mdp, limit), GetParam(), c, 40'000 / limit).learner().V();
+      const std::vector<double> V = trained(env_of(mdp, limit), GetParam(), c, 40'000 / limit).agent().V();
       const std::vector<double> expected = exact(*mdp, c);
       for (size_t s = 0; s < V.size(); ++s) EXPECT_NEAR(V[s], expected[s], 0.1) << s;
     }
@@ -60,21 +60,21 @@ TEST_P(TdPrediction, ComesToTheExactValuesAcrossTimeLimits) {
 
 TEST_P(TdPrediction, BootstrapsAtATimeLimitAndNotAtATermination) {
   const TabularConfig c{.gamma = 0.9, .alpha = 0.5};
-  EXPECT_NEAR(trained(one_step_env(false), GetParam(), c, 500).learner().V()[0], 10, 1e-6);
-  EXPECT_NEAR(trained(one_step_env(true), GetParam(), c, 500).learner().V()[0], 1, 1e-6);
+  EXPECT_NEAR(trained(one_step_env(false), GetParam(), c, 500).agent().V()[0], 10, 1e-6);
+  EXPECT_NEAR(trained(one_step_env(true), GetParam(), c, 500).agent().V()[0], 1, 1e-6);
 }
 
 TEST_P(Prediction, ComesToTheValuesOfTheRandomWalk) {
   const auto walk = env::random_walk({.states = 5});
   const TabularConfig c{.gamma = 1, .alpha = 1, .alpha_power = 0.7, .visits = "every", .episode_length = 10'000};
-  const std::vector<double> V = trained(env_of(walk, 0), GetParam(), c, 10'000).learner().V();
+  const std::vector<double> V = trained(env_of(walk, 0), GetParam(), c, 10'000).agent().V();
   for (size_t s = 0; s < 5; ++s) EXPECT_NEAR(V[s], static_cast<double>(s + 1) / 6, 0.05) << s;
 }
 
 // Bits of V after some episodes.
 std::vector<double> learned(std::string_view algorithm, const TabularConfig& c, uint64_t seed, int64_t episodes = 50) {
   return trained(env_of(random_mdp({.seed = seed, .ends = 0.1, .deviation = 0.5}), 0), algorithm, c, episodes)
-      .learner()
+      .agent()
       .V();
 }
 
@@ -108,8 +108,8 @@ std::shared_ptr<const env::FiniteMdp> line() {
 TEST(NStepTd, OfManyStepsHasTheTargetsOfMonteCarlo) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     const TabularConfig c{.gamma = kGamma, .alpha = 0.3, .n = 1000, .visits = "every"};
-    const auto V = trained(env_of(line(), 0), "n-step-td", c, 5, seed).learner().V();
-    EXPECT_EQ(V, trained(env_of(line(), 0), "mc-prediction", c, 5, seed).learner().V());
+    const auto V = trained(env_of(line(), 0), "n-step-td", c, 5, seed).agent().V();
+    EXPECT_EQ(V, trained(env_of(line(), 0), "mc-prediction", c, 5, seed).agent().V());
   }
 }
 
@@ -117,8 +117,8 @@ TEST(NStepTd, OfManyStepsHasTheTargetsOfMonteCarlo) {
 TEST(TdLambda, OfOneHasTheTargetsOfMonteCarlo) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     const TabularConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every"};
-    const auto V = trained(env_of(line(), 0), "td-lambda", c, 1, seed).learner().V();
-    const auto of_mc = trained(env_of(line(), 0), "mc-prediction", c, 1, seed).learner().V();
+    const auto V = trained(env_of(line(), 0), "td-lambda", c, 1, seed).agent().V();
+    const auto of_mc = trained(env_of(line(), 0), "mc-prediction", c, 1, seed).agent().V();
     EXPECT_LE(rms_difference(V, of_mc), 1e-15) << seed;  // from V = 0 they are the same for one episode
   }
 }
@@ -139,7 +139,7 @@ TEST(McPrediction, CountsTheVisitsItIsAskedTo) {
   d.outcomes = {{{.next = 0, .reward = 1}}};
   const env::FiniteEnv env = env_of(std::make_shared<const env::FiniteMdp>(std::move(d)), 3);
   const auto value = [&](const std::string& visits) {
-    return trained(env, "mc-prediction", {.gamma = 1, .visits = visits}, 1).learner().V()[0];
+    return trained(env, "mc-prediction", {.gamma = 1, .visits = visits}, 1).agent().V()[0];
   };
   EXPECT_EQ(value("initial"), 3);
   EXPECT_EQ(value("first"), 3);
@@ -157,10 +157,10 @@ TEST(McOffPolicyPrediction, WeighsReturnsOrdinaryOrWeighted) {
     c.importance = "ordinary";
     Trial ordinary = trained(env, "mc-off-policy-prediction", c, 1, seed);
     c.importance = "weighted";
-    const double weighted = trained(env, "mc-off-policy-prediction", c, 1, seed).learner().V()[0];
+    const double weighted = trained(env, "mc-off-policy-prediction", c, 1, seed).agent().V()[0];
     const bool took_zero = ordinary.episodes()[0].total_reward == 2;
     of_zero += took_zero;
-    EXPECT_EQ(ordinary.learner().V()[0], took_zero ? 4 : 0);
+    EXPECT_EQ(ordinary.agent().V()[0], took_zero ? 4 : 0);
     EXPECT_EQ(weighted, took_zero ? 2 : 0);
   }
   EXPECT_GT(of_zero, 0);
@@ -173,7 +173,7 @@ TEST(McOffPolicyPrediction, OrdinaryComesToTheExactValues) {
     const auto mdp = random_mdp({.seed = seed, .ends = 0.5});
     const TabularConfig c{
         .gamma = kGamma, .importance = "ordinary", .policy = "optimal", .policy_eps = 0.5, .behaviour = "uniform"};
-    const auto V = trained(env_of(mdp, 0), "mc-off-policy-prediction", c, 40'000).learner().V();
+    const auto V = trained(env_of(mdp, 0), "mc-off-policy-prediction", c, 40'000).agent().V();
     const auto expected = exact(*mdp, c);
     for (size_t s = 0; s < V.size(); ++s) EXPECT_NEAR(V[s], expected[s], 0.1) << s;
   }

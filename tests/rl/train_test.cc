@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "gradus/core/file.h"
+#include "gradus/env/finite_env.h"
 #include "gradus/rl/evaluation.h"
 #include "gradus/rl/picture.h"
 #include "gradus/run/run_folder.h"
@@ -85,7 +86,7 @@ TEST(Train, ReportsWhatTheTrialsDid) {
     }
     returns.push_back(reward / 20);
     lengths.push_back(length / 20);
-    EXPECT_EQ(s.Q == trial.learner().Q(), seed == 1);
+    EXPECT_EQ(s.Q == trial.agent().Q(), seed == 1);
   }
   EXPECT_EQ(s.last->total_reward.mean, mean_of_seeds(returns).mean);
   EXPECT_EQ(s.last->total_reward.standard_error, mean_of_seeds(returns).standard_error);
@@ -207,25 +208,28 @@ TEST(LoadRun, PlaysTheGreedyPath) {
   c.reports = 1;
   train(folder / "run", c, {});
   const Trained t = load_run(folder / "run");
-  const std::vector<PlayedStep> steps = play_episode(t, 1, 100);
+  const Table Q = t.agent->Q();
+  const auto mdp = env::make_env(c.env)->finite()->shared_mdp();
+  Rng rng(1, Purpose::held_out);
+  const std::vector<PlayedStep> steps = t.agent->play(rng, 100);
   ASSERT_EQ(steps.size(), 11u);
   EXPECT_TRUE(steps.back().terminated);
-  std::vector<int32_t> states;
+  std::vector<std::string> states, path;
   double total = 0;
   for (const PlayedStep& step : steps) {
     states.push_back(step.state);
     total += step.reward;
-    EXPECT_EQ(t.Q(step.state, step.action), max_of(t.Q[step.state]));
   }
   states.push_back(steps.back().next);
+  for (const int32_t s : greedy_path(*mdp, Q)) path.push_back(mdp->state_name(s));
   EXPECT_EQ(total, -10);
-  EXPECT_EQ(states, greedy_path(*t.mdp, t.Q));
+  EXPECT_EQ(states, path);
 
-  const EpisodesOf e = evaluate_greedy(t, 1, 20, 100);
+  const EpisodesOf e = evaluate_greedy(*t.agent, 1, 20, 100);
   EXPECT_EQ(e.total_reward.mean, -10);
   EXPECT_EQ(e.length.mean, 11);
   EXPECT_NEAR(e.terminated_share, 1, 1e-12);
-  EXPECT_EQ(play_episode(t, 1, 4).size(), 4u);
+  EXPECT_EQ(t.agent->play(rng, 4).size(), 4u);
 }
 
 TEST(LoadRun, OfAPredictionHasValuesAndNoPolicy) {
@@ -240,8 +244,9 @@ TEST(LoadRun, OfAPredictionHasValuesAndNoPolicy) {
   EXPECT_EQ(s.pictures.size(), 1u);  // a walk is no plane
   EXPECT_NEAR(s.exact_V[2], 0.5, 1e-12);
   const Trained t = load_run(folder / "run");
-  EXPECT_EQ(t.V, s.V);
-  EXPECT_GRADUS_ERROR(play_episode(t, 1, 10), invalid_argument, "td0: it has no policy of its own");
+  EXPECT_EQ(t.agent->V(), s.V);
+  EXPECT_FALSE(t.agent->has_policy());
+  EXPECT_GRADUS_ERROR(evaluate_greedy(*t.agent, 1, 10, 10), invalid_argument, "none of its own");
 }
 
 TEST(LoadRun, SaysWhatIsNoRun) {

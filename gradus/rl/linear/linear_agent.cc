@@ -123,7 +123,7 @@ class LinearPredictionAgent : public LinearAgent {
   }
   bool has_policy() const override { return false; }
   std::vector<PlayedStep> play(Rng&, int64_t) override {
-    fail(ErrorCode::invalid_argument, "prediction has no policy of its own to play");
+    fail(ErrorCode::invalid_argument, "it learns the values of a given policy, and has none of its own to play");
   }
 
  protected:

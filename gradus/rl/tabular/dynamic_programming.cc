@@ -114,6 +114,14 @@ ExactSolution best_epsilon_soft(const FiniteMdp& mdp, double gamma, double eps) 
   });
 }
 
+std::vector<double> finite_horizon_values(const FiniteMdp& mdp, double gamma, int64_t steps) {
+  std::vector<double> V(static_cast<size_t>(mdp.n_states()), 0.0);
+  for (int64_t i = 0; i < steps; ++i) {
+    sweep(mdp, gamma, V, [](int64_t, std::span<const double> q) { return max_of(q); });
+  }
+  return V;
+}
+
 std::vector<double> evaluate_policy(const FiniteMdp& mdp, const Table& pi, double gamma) {
   check_policy(mdp, pi);
   LinearSystem system(mdp.n_states());

@@ -29,6 +29,10 @@ struct ValueIterationConfig {
 };
 ExactSolution value_iteration(const env::FiniteMdp& mdp, const ValueIterationConfig& config);
 
+// The optimum within `steps` steps, after which nothing more is earned: as many steps of value iteration from 0. The
+// policy that reaches it may depend on the step. Sutton & Barto, section 4.4.
+std::vector<double> finite_horizon_values(const env::FiniteMdp& mdp, double gamma, int64_t steps);
+
 // The values of policy pi: the solution of (I - gamma P_pi) V = r_pi by Gaussian elimination. Zhao, eq. (2.21); Sutton
 // & Barto, section 4.1. Cost: n_states^3 / 3 multiply-adds. Throws invalid_argument when a row of pi is negative or
 // does not sum to one, diverged when V is not finite: with gamma = 1 a policy under which some episode never ends.

@@ -60,7 +60,8 @@ struct TabularConfig {
     f("policy_eps", policy_eps, "its share of random actions");
     f("behaviour", behaviour, "what acts in off-policy learning: uniform, optimal, or an action's name");
     f("behaviour_eps", behaviour_eps, "its share of random actions");
-    f("episode_length", episode_length, "steps of Monte Carlo's episodes where the environment sets no limit");
+    f("episode_length", episode_length,
+      "steps of an episode of mc-basic, and of Monte Carlo where the environment sets no limit");
     f("episodes_per_pair", episodes_per_pair,
       "episodes of mc-basic from each state and action; more where chance plays a part");
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gradus/core/error.h"
+
 namespace gradus::rl {
 
 std::vector<double> TabularAgent::V() {
@@ -22,6 +24,7 @@ Table TabularAgent::Q() {
 
 std::vector<PlayedStep> TabularAgent::play(Rng& rng, int64_t most_steps) {
   const Table& Q = learner_->Q();
+  require(Q.n_states() > 0, "it learns the values of a given policy, and has none of its own to play");
   const env::FiniteMdp& mdp = env_.mdp();
   std::vector<PlayedStep> steps;
   int32_t s = env_.begin(rng);
