@@ -14,11 +14,12 @@ help: ## Show this list
 setup: ## Install what building, testing and developing need (Debian, Ubuntu)
 	@$(SETUP) --dev
 
-demo: ## Install, build, and train a small language model from nothing to reasoning
+demo: ## Install, build, walk a grid by Q-learning, then train a small language model from nothing to reasoning
 	@$(SETUP) --demo
 	@cmake --preset release -DGRADUS_BUILD_TESTS=OFF >/dev/null
 	@cmake --build $(BUILD) --target gradus_cli -j $(JOBS)
-	@n=1; while [ -e runs/demo-$$n ]; do n=$$((n + 1)); done; exec $(BUILD)/gradus train chain/k15 --out runs/demo-$$n
+	@n=1; while [ -e runs/demo-$$n ] || [ -e runs/demo-grid-$$n ]; do n=$$((n + 1)); done; \
+	  $(BUILD)/gradus train grid/q-learning --out runs/demo-grid-$$n && exec $(BUILD)/gradus train chain/k15 --out runs/demo-$$n
 
 test: ## Install, build everything, and run every test
 	@$(SETUP) --test

@@ -5,10 +5,12 @@
 #include "gradus/core/rng.h"
 #include "gradus/core/tensor.h"
 #include "gradus/core/thread_pool.h"
+#include "gradus/env/catalogue.h"
 #include "gradus/lm/model.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/task.h"
 #include "gradus/posttrain/training.h"
+#include "gradus/rl/train.h"
 #include "gradus/run/run_folder.h"
 
 namespace gradus {
