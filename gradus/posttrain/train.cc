@@ -5,7 +5,6 @@
 #include "gradus/core/file.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
-#include "gradus/kernels/versions.h"
 #include "gradus/posttrain/curves.h"
 #include "gradus/run/config.h"
 
@@ -14,15 +13,6 @@ namespace gradus::posttrain {
 namespace {
 
 constexpr int64_t kExamples = 5;
-
-run::Record make_record(std::vector<std::string> command_line) {
-  run::Record record;
-  record.versions = kernels::library_versions();
-  record.isa = kernels::name(kernels::active_isa());
-  record.threads = pool().size();
-  record.command_line = std::move(command_line);
-  return record;
-}
 
 void use_threads(const TrainConfig& config) {
   set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
@@ -287,7 +277,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
-                           .record = make_record(std::move(command_line)),
+                           .record = run::record_of_this_process(std::move(command_line)),
                            .clock = {}});
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {}, {} {}, {}", directory.string(), config.task,
@@ -306,7 +296,8 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   config.check();
   use_threads(config);
   if (observer.on_note) {
-    for (const std::string& difference : run::differences(resumed.run.record(), make_record(std::move(command_line)))) {
+    for (const std::string& difference :
+         run::differences(resumed.run.record(), run::record_of_this_process(std::move(command_line)))) {
       observer.on_note("warning: " + difference + "; from here on the bits may differ from an uninterrupted run");
     }
   }

@@ -2,14 +2,10 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
 #include "gradus/core/thread_pool.h"
-#include "gradus/kernels/isa.h"
-#include "gradus/kernels/versions.h"
 #include "gradus/rl/curves.h"
 #include "gradus/rl/picture.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
@@ -22,15 +18,6 @@ namespace {
 
 constexpr char kTables[] = "tables.safetensors";
 constexpr int64_t kCheckpoints = 10;  // of a run
-
-run::Record make_record(std::vector<std::string> command_line) {
-  run::Record record;
-  record.versions = kernels::library_versions();
-  record.isa = kernels::name(kernels::active_isa());
-  record.threads = pool().size();
-  record.command_line = std::move(command_line);
-  return record;
-}
 
 void use_threads(const TrainConfig& config) {
   set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
@@ -231,7 +218,7 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
-                           .record = make_record(std::move(command_line)),
+                           .record = run::record_of_this_process(std::move(command_line)),
                            .clock = {}});
   Session session(run, config, observer);
   if (observer.on_note) {

@@ -4,11 +4,23 @@
 #include <set>
 
 #include "gradus/core/error.h"
+#include "gradus/core/thread_pool.h"
+#include "gradus/kernels/isa.h"
+#include "gradus/kernels/versions.h"
 
 namespace gradus::run {
 
 std::string_view git_commit() {
   return GRADUS_GIT_COMMIT;
+}
+
+Record record_of_this_process(std::vector<std::string> command_line) {
+  Record record;
+  record.versions = kernels::library_versions();
+  record.isa = kernels::name(kernels::active_isa());
+  record.threads = pool().size();
+  record.command_line = std::move(command_line);
+  return record;
 }
 
 std::vector<std::string> differences(const Record& before, const Record& now) {

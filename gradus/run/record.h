@@ -22,6 +22,9 @@ struct Record {
   std::string started{};  // UTC, "2026-01-31T12:00:00Z"; filled by Run when empty
 };
 
+// Of this process now: library versions, instruction set, threads of pool().
+Record record_of_this_process(std::vector<std::string> command_line);
+
 // One line for each thing that decides bits and differs: "isa was AVX3 and is AVX2 now". Command line and start are not
 // compared.
 std::vector<std::string> differences(const Record& before, const Record& now);
