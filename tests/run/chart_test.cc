@@ -122,6 +122,17 @@ TEST(Chart, EqualChartsGiveEqualText) {
   EXPECT_EQ(to_svg(two_axes()), to_svg(two_axes()));
 }
 
+TEST(Chart, ABandGoesForthAndBackAroundItsLine) {
+  Chart chart{.title = "t", .series = {{.name = "a", .points = {{0, 1}, {1, 2}, {2, kNaN}, {3, 4}}}}};
+  EXPECT_THAT(to_svg(chart), Not(HasSubstr("fill-opacity")));
+  chart.series[0].band = {0.5, 0.5, 0.5, 0.5};
+  const std::string svg = to_svg(chart);
+  EXPECT_EQ(xml_fault(svg), "");
+  const size_t end = svg.find("Z\" fill=");
+  const size_t begin = svg.rfind("<path d=\"", end);
+  EXPECT_EQ(count(svg.substr(begin, end - begin), "L"), 5);  // three points that can be drawn, there and back
+}
+
 TEST(Chart, EscapesText) {
   Chart chart = two_axes();
   chart.title = "a < b & \"c\"\x01";

@@ -175,10 +175,12 @@ class LstdAgent final : public LinearPredictionAgent {
   Lstd<Features> lstd_;
 };
 
-// The books' step sizes: Zhao's for dense features, Sutton & Barto's 0.5 shared by the tilings.
+// With tiles, alpha is the share of an error that goes, as in a table: the tilings divide it among them (0.5 / 8 in
+// Sutton & Barto, example 10.1). Else it is the step of each weight, by default Zhao's.
 double alpha_of(const TabularConfig& c, const FeaturesConfig& features, double own) {
-  if (c.alpha != kOwnAlpha) return c.alpha;
-  return features.kind == "tiles" ? 0.5 / static_cast<double>(features.tilings) : own;
+  const bool tiles = features.kind == "tiles";
+  const double alpha = c.alpha != kOwnAlpha ? c.alpha : tiles ? 0.5 : own;
+  return tiles ? alpha / static_cast<double>(features.tilings) : alpha;
 }
 
 }  // namespace

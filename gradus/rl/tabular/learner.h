@@ -42,7 +42,8 @@ struct TabularConfig {
   template <class F>
   void fields(F& f) {
     f("gamma", gamma, "discount");
-    f("alpha", alpha, "step size; 0 = 1 / visits, the sample mean; -1 = the algorithm's own: 0, or 0.1 for TD");
+    f("alpha", alpha,
+      "step size; 0 = 1 / visits, the sample mean; -1 = the algorithm's own: 0, 0.1 for TD, 0.5 with tiles");
     f("alpha_power", alpha_power, "w of a falling step size alpha / visits^w; above 1/2 and up to 1 it converges");
     f("eps", eps, "share of random actions of the eps-greedy policy");
     f("eps_decay", eps_decay, "eps of episode k is eps * eps_decay^k");
