@@ -81,7 +81,7 @@ void seeds_on_threads(int rounds, const Sink& sink) {
     set_pool_threads(threads);
     std::vector<Trial> trials;
     for (uint64_t seed = 1; seed <= 30; ++seed)
-      trials.emplace_back(path_grid(), "q-learning", rl::TabularConfig{}, seed);
+      trials.emplace_back(path_grid(), "q-learning", rl::LearnerConfig{}, seed);
     rl::run_trials(trials, kEpisodes);
     return trials;
   };
@@ -107,8 +107,8 @@ void linear_speed(int rounds, const Sink& sink) {
   config.algorithm = "sarsa-linear";
   config.env.name = "mountaincar";
   config.env.max_episode_steps = 10000;
-  config.tabular.gamma = 1;
-  config.tabular.eps = 0;
+  config.learner.gamma = 1;
+  config.learner.eps = 0;
   Trial trial(rl::make_agent(config), 1);
   trial.run(100);
   int64_t steps = 0, calls = 0;
@@ -144,7 +144,7 @@ void bias_and_variance(const Sink& sink) {
     for (const int64_t episodes : {10, 100}) {
       std::vector<Trial> trials;
       for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-        const rl::TabularConfig config{.gamma = 1, .alpha = alpha, .q0 = 0.5, .visits = "every"};
+        const rl::LearnerConfig config{.gamma = 1, .alpha = alpha, .q0 = 0.5, .visits = "every"};
         trials.emplace_back(env, algorithm, config, seed);
       }
       rl::run_trials(trials, episodes);

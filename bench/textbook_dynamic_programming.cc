@@ -148,7 +148,7 @@ void mc_basic_tables(const TextbookSink& sink) {
   constexpr std::array kPrinted = {Known{4, 4, 3, 3.4},  Known{4, 5, 5, 1.5},  Known{14, 4, 1, 0.3},
                                    Known{14, 5, 1, 0.0}, Known{15, 5, 1, 0.2}, Known{30, 1, 1, 3.1}};
   for (const int64_t length : {1, 2, 3, 4, 14, 15, 30, 100}) {
-    rl::TabularConfig config{.episode_length = length};
+    rl::LearnerConfig config{.episode_length = length};
     const auto learner = rl::make_learner("mc-basic", *mdp, config);
     env::FiniteEnv env(mdp, {.id = "grid"});
     std::vector<double> V;

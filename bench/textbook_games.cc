@@ -139,7 +139,7 @@ void toy_texts(const TextbookSink& sink) {
   };
   // Q-learning over 4 seeds; the worst counts.
   const auto learned = [](const std::shared_ptr<const FiniteMdp>& mdp, int64_t steps, int64_t episodes,
-                          rl::TabularConfig c) {
+                          rl::LearnerConfig c) {
     auto trials = trials_of({mdp, {.id = "toy", .max_episode_steps = steps}}, "q-learning", c, 4);
     rl::run_trials(trials, episodes);
     double worst = 1e9;

@@ -11,7 +11,7 @@
 namespace gradus::bench {
 
 inline std::vector<rl::Trial> trials_of(const env::FiniteEnv& env, std::string_view algorithm,
-                                        const rl::TabularConfig& config, int64_t seeds) {
+                                        const rl::LearnerConfig& config, int64_t seeds) {
   std::vector<rl::Trial> trials;
   for (int64_t s = 1; s <= seeds; ++s) trials.emplace_back(env, algorithm, config, static_cast<uint64_t>(s));
   return trials;

@@ -35,10 +35,10 @@ std::vector<double> exact_values(const env::FiniteMdp& mdp, const TrainConfig& c
   try {
     if (find_algorithm(config.algorithm).learns == Learns::control) {
       if (mdp.n_states() > kMostSwept) return {};
-      return value_iteration(mdp, {.gamma = config.tabular.gamma, .tolerance = 1e-10, .most_iterations = 100000}).V;
+      return value_iteration(mdp, {.gamma = config.learner.gamma, .tolerance = 1e-10, .most_iterations = 100000}).V;
     }
     if (mdp.n_states() > kMostSolved) return {};
-    const TabularConfig& t = config.tabular;
+    const LearnerConfig& t = config.learner;
     return evaluate_policy(mdp, named_policy(mdp, t.policy, t.policy_eps, t.gamma), t.gamma);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::diverged) throw;

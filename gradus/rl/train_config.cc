@@ -31,7 +31,7 @@ bool cuts_itself(std::string_view algorithm) {
 
 void check_episodes_end(const env::FiniteEnv& env, const TrainConfig& c) {
   if (ends(env.mdp())) return;
-  require(c.tabular.gamma < 1,
+  require(c.learner.gamma < 1,
           "gamma is 1, but the episodes of {} never end, so values are infinite; use gamma below 1", c.env.name);
   require(env.spec().max_episode_steps > 0 || cuts_itself(c.algorithm),
           "the episodes of {} never end; set max_episode_steps, at which they are cut", c.env.name);
@@ -70,19 +70,19 @@ void TrainConfig::check() const {
   require(episodes >= 1, "episodes is {}, but must be at least 1", episodes);
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
-  tabular.check();
+  learner.check();
 }
 
 std::unique_ptr<Agent> make_agent(const TrainConfig& c) {
   std::unique_ptr<env::Env> env = env::make_env(c.env);
   if (env->finite() != nullptr) check_episodes_end(*env->finite(), c);
   if (!find_algorithm(c.algorithm).tabular)
-    return make_linear_agent(c.algorithm, std::move(env), c.features, c.tabular);
+    return make_linear_agent(c.algorithm, std::move(env), c.features, c.learner);
   require(env->finite() != nullptr,
           "{0}/{1}: {0} has no table of states, as tabular algorithms need; use a linear one, "
           "such as sarsa-linear",
           c.env.name, c.algorithm);
-  return std::make_unique<TabularAgent>(*env->finite(), c.algorithm, c.tabular);
+  return std::make_unique<TabularAgent>(*env->finite(), c.algorithm, c.learner);
 }
 
 }  // namespace gradus::rl

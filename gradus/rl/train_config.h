@@ -22,7 +22,7 @@ struct TrainConfig {
   int64_t reports = 100;
   int64_t keep_checkpoints = 1;
   env::EnvConfig env;
-  TabularConfig tabular;
+  LearnerConfig learner;
   FeaturesConfig features;
 
   template <class F>
@@ -35,7 +35,7 @@ struct TrainConfig {
     f("reports", reports, "rows of metrics over the whole training");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
     env.fields(f);
-    tabular.fields(f);
+    learner.fields(f);
     f.section("features", features);
   }
 

@@ -16,7 +16,7 @@ class Trial {
  public:
   Trial(std::unique_ptr<Agent> agent, uint64_t seed) : agent_(std::move(agent)), seed_(seed) {}
   // A tabular algorithm. Throws what make_learner throws.
-  Trial(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config, uint64_t seed)
+  Trial(env::FiniteEnv env, std::string_view algorithm, const LearnerConfig& config, uint64_t seed)
       : Trial(std::make_unique<TabularAgent>(std::move(env), algorithm, config), seed) {}
 
   void run(int64_t episodes);

@@ -29,7 +29,7 @@ inline std::string test_name(const ::testing::TestParamInfo<std::string>& test) 
   return name;
 }
 
-inline Trial trained(const env::FiniteEnv& env, std::string_view algorithm, const TabularConfig& c, int64_t episodes,
+inline Trial trained(const env::FiniteEnv& env, std::string_view algorithm, const LearnerConfig& c, int64_t episodes,
                      uint64_t seed = 1) {
   Trial trial(env, algorithm, c, seed);
   trial.run(episodes);

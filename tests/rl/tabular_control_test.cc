@@ -47,7 +47,7 @@ std::vector<std::shared_ptr<const env::FiniteMdp>> mdps_for(const std::string& a
 
 // What brings each of them to the optimum: eps that falls, so that on-policy methods end up evaluating a nearly greedy
 // policy; step sizes that fall slowly, so that what early policies earned is forgotten.
-TabularConfig patient() {
+LearnerConfig patient() {
   return {.gamma = kGamma,
           .alpha = 1,
           .alpha_power = 0.8,
@@ -64,7 +64,7 @@ TabularConfig patient() {
 // of a behaviour that is optimal for the most part, where half of the steps end an episode.
 TEST_P(Control, ReachesTheOptimum) {
   for (const auto& mdp : mdps_for(GetParam(), 0.5)) {
-    TabularConfig c = patient();
+    LearnerConfig c = patient();
     if (GetParam() == "mc-off-policy-control") {
       c.behaviour = "optimal";
       c.behaviour_eps = 0.5;
@@ -84,7 +84,7 @@ TEST_P(TdControl, ReachesTheOptimumAcrossTimeLimits) {
 }
 
 TEST_P(TdControl, BootstrapsAtATimeLimitAndNotAtATermination) {
-  const TabularConfig c{.gamma = 0.9, .alpha = 0.5};
+  const LearnerConfig c{.gamma = 0.9, .alpha = 0.5};
   EXPECT_NEAR(trained(one_step_env(false), GetParam(), c, 2000).agent().V()[0], 10, 1e-6);
   EXPECT_NEAR(trained(one_step_env(true), GetParam(), c, 2000).agent().V()[0], 1, 1e-6);
 }
@@ -95,7 +95,7 @@ TEST(QLearning, ComesToTheOptimalValuesByAnyBehaviour) {
     const auto mdp = random_mdp({.seed = seed, .least_actions = 2});
     const auto optimum = value_iteration(*mdp, {.gamma = kGamma}).V;
     for (const std::string algorithm : {"q-learning", "off-policy-q-learning", "double-q-learning"}) {
-      TabularConfig c = patient();
+      LearnerConfig c = patient();
       c.eps = c.eps_least = 0.5;
       const auto V = trained(env_of(mdp, 10), algorithm, c, 10'000).agent().V();
       for (size_t s = 0; s < V.size(); ++s) EXPECT_NEAR(V[s], optimum[s], 0.1) << algorithm << " seed " << seed;
@@ -109,7 +109,7 @@ TEST(Sarsa, ComesToTheBestPolicyThatExplores) {
     const auto mdp = random_mdp({.seed = seed, .least_actions = 2});
     const ExactSolution best = best_epsilon_soft(*mdp, kGamma, 0.3);
     for (const std::string algorithm : {"sarsa", "expected-sarsa", "n-step-sarsa", "sarsa-lambda"}) {
-      TabularConfig c = patient();
+      LearnerConfig c = patient();
       c.eps = c.eps_least = 0.3;
       Trial trial = trained(env_of(mdp, 10), algorithm, c, 10'000);
       for (int64_t s = 0; s < mdp->n_states(); ++s) {
@@ -120,14 +120,14 @@ TEST(Sarsa, ComesToTheBestPolicyThatExplores) {
   }
 }
 
-Table learned(std::string_view algorithm, const TabularConfig& c, uint64_t seed) {
+Table learned(std::string_view algorithm, const LearnerConfig& c, uint64_t seed) {
   return trained(env_of(random_mdp({.seed = seed, .deviation = 0.5}), 20), algorithm, c, 100).agent().Q();
 }
 
 TEST(SarsaLambda, OfZeroIsSarsaToTheBit) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
     for (const std::string traces : {"accumulating", "replacing"}) {
-      const TabularConfig c{.gamma = kGamma, .alpha = 0.1, .lambda = 0, .traces = traces};
+      const LearnerConfig c{.gamma = kGamma, .alpha = 0.1, .lambda = 0, .traces = traces};
       EXPECT_EQ(learned("sarsa-lambda", c, seed), learned("sarsa", c, seed)) << seed;
     }
   }
@@ -135,14 +135,14 @@ TEST(SarsaLambda, OfZeroIsSarsaToTheBit) {
 
 TEST(NStepSarsa, OfOneIsSarsaToTheBit) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.1, .n = 1};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.1, .n = 1};
     EXPECT_EQ(learned("n-step-sarsa", c, seed), learned("sarsa", c, seed)) << seed;
   }
 }
 
 TEST(ExpectedSarsa, WithoutExplorationIsQLearningToTheBit) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.1, .eps = 0};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.1, .eps = 0};
     EXPECT_EQ(learned("expected-sarsa", c, seed), learned("q-learning", c, seed)) << seed;
   }
 }
@@ -158,7 +158,7 @@ TEST(NStepSarsa, OfManyStepsHasTheTargetsOfMonteCarlo) {
   }
   const env::FiniteEnv env = env_of(std::make_shared<const env::FiniteMdp>(std::move(d)), 0);
   for (uint64_t seed = 0; seed < 30; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.3, .n = 1000, .visits = "every"};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.3, .n = 1000, .visits = "every"};
     const Table Q = trained(env, "n-step-sarsa", c, 1, seed).agent().Q();
     EXPECT_EQ(Q, trained(env, "mc-epsilon-greedy", c, 1, seed).agent().Q());
   }
@@ -174,7 +174,7 @@ TEST(McBasic, OfOneStepMoreEachTimeIsValueIteration) {
   }();
   const auto mdp = std::make_shared<const env::FiniteMdp>(line);
   for (const int64_t steps : {1, 2, 5, 50}) {
-    const TabularConfig c{.gamma = 0.9, .episode_length = steps};
+    const LearnerConfig c{.gamma = 0.9, .episode_length = steps};
     const Table Q = trained(env_of(mdp, 0), "mc-basic", c, 10).agent().Q();
     const auto expected = finite_horizon_values(*mdp, 0.9, steps);
     const auto V = greatest_values(Q);
@@ -201,7 +201,7 @@ MeanOfSeeds value_of_left(std::string_view algorithm) {
   const env::FiniteEnv env = maximization_bias();
   std::vector<double> values;
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    const TabularConfig c{.gamma = 1, .alpha = 0.1, .eps = 1};
+    const LearnerConfig c{.gamma = 1, .alpha = 0.1, .eps = 1};
     values.push_back(trained(env, algorithm, c, 1500, seed).agent().Q()(0, 0));
   }
   return mean_of_seeds(values);
@@ -232,7 +232,7 @@ TEST(DoubleQLearning, IsLuredLessOften) {
 TEST_P(Control, DoesNotReadValuesOfTerminalStates) {
   env::FiniteMdp::Definition d{.n_states = 2, .n_actions = 1, .start = {1, 0}};
   d.outcomes = {{{.next = 1, .reward = 1}}, {}};
-  TabularConfig c{.gamma = 0.9, .alpha = 0.5, .q0 = 1000};
+  LearnerConfig c{.gamma = 0.9, .alpha = 0.5, .q0 = 1000};
   const auto Q =
       trained(env_of(std::make_shared<const env::FiniteMdp>(std::move(d)), 0), GetParam(), c, 500).agent().Q();
   EXPECT_NEAR(Q(0, 0), 1, 1e-6);
@@ -255,7 +255,7 @@ TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3}) {
     set_pool_threads(threads);
     std::vector<Trial> trials;
-    for (uint64_t seed = 0; seed < 7; ++seed) trials.emplace_back(env, GetParam(), TabularConfig{}, seed);
+    for (uint64_t seed = 0; seed < 7; ++seed) trials.emplace_back(env, GetParam(), LearnerConfig{}, seed);
     run_trials(trials, 10);
     std::vector<std::vector<Table>> all;
     for (Trial& trial : trials) all.push_back(tables_of(trial));
@@ -269,7 +269,7 @@ TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
 // As a checkpoint has it: the tables of the first half, copied into a new learner, and the number of episodes.
 TEST_P(AnyAlgorithm, GoesOnFromItsTablesToTheSameBits) {
   const env::FiniteEnv env = env_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
-  const TabularConfig c{.alpha = 0.5, .alpha_power = 0.6, .eps = 0.5, .eps_decay = 0.9};
+  const LearnerConfig c{.alpha = 0.5, .alpha_power = 0.6, .eps = 0.5, .eps_decay = 0.9};
   Trial whole = trained(env, GetParam(), c, 20), half = trained(env, GetParam(), c, 12), rest(env, GetParam(), c, 1);
   const auto from = half.agent().tables(), to = rest.agent().tables();
   for (size_t i = 0; i < from.size(); ++i) *to[i].second = *from[i].second;
@@ -280,7 +280,7 @@ TEST_P(AnyAlgorithm, GoesOnFromItsTablesToTheSameBits) {
 
 TEST_P(AnyAlgorithm, RefusesSettingsOutOfRange) {
   const auto mdp = random_mdp({.seed = 3});
-  const auto refuses = [&](const TabularConfig& c, std::string_view part) {
+  const auto refuses = [&](const LearnerConfig& c, std::string_view part) {
     EXPECT_GRADUS_ERROR(make_learner(GetParam(), *mdp, c), invalid_argument, std::string(part));
   };
   refuses({.gamma = 1.5}, "gamma is 1.5, but must lie in [0, 1]");
@@ -309,7 +309,7 @@ TEST(MakeLearner, NamesTheNearestAlgorithm) {
 TEST(OffPolicyControl, RefusesABehaviourThatDoesNotTryEverything) {
   const auto mdp = random_mdp({.seed = 3});
   ASSERT_GT(mdp->n_actions(), 1);
-  TabularConfig c{.behaviour = "action 1", .behaviour_eps = 0};
+  LearnerConfig c{.behaviour = "action 1", .behaviour_eps = 0};
   for (const std::string algorithm : {"off-policy-q-learning", "mc-off-policy-control"}) {
     EXPECT_GRADUS_ERROR(make_learner(algorithm, *mdp, c), invalid_argument, "never takes action 0 in state 0");
   }

@@ -11,7 +11,7 @@ namespace {
 constexpr uint64_t kSeeds = 8;
 constexpr double kGamma = 0.8;
 
-std::vector<double> exact(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::vector<double> exact(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return evaluate_policy(mdp, named_policy(mdp, c.policy, c.policy_eps, c.gamma), c.gamma);
 }
 
@@ -30,7 +30,7 @@ TEST_P(Prediction, ComesToTheExactValuesOfThePolicy) {
       SCOPED_TRACE(fmt::format("seed {}, policy {}", seed, policy));
       const auto mdp = random_mdp({.seed = seed, .ends = 0.5, .deviation = 0.5});
       const bool monte_carlo = GetParam().starts_with("mc");
-      const TabularConfig c{.gamma = kGamma,
+      const LearnerConfig c{.gamma = kGamma,
                             .alpha = monte_carlo ? 0.0 : 1.0,
                             .alpha_power = 0.85,
                             .policy = policy,
@@ -50,7 +50,7 @@ TEST_P(TdPrediction, ComesToTheExactValuesAcrossTimeLimits) {
     for (const int64_t limit : {1, 3, 10}) {
       SCOPED_TRACE(fmt::format("seed {}, limit {}", seed, limit));
       const auto mdp = random_mdp({.seed = seed});
-      const TabularConfig c{.gamma = kGamma, .alpha = 1, .alpha_power = 0.85};
+      const LearnerConfig c{.gamma = kGamma, .alpha = 1, .alpha_power = 0.85};
       const std::vector<double> V = trained(env_of(mdp, limit), GetParam(), c, 40'000 / limit).agent().V();
       const std::vector<double> expected = exact(*mdp, c);
       for (size_t s = 0; s < V.size(); ++s) EXPECT_NEAR(V[s], expected[s], 0.1) << s;
@@ -59,20 +59,20 @@ TEST_P(TdPrediction, ComesToTheExactValuesAcrossTimeLimits) {
 }
 
 TEST_P(TdPrediction, BootstrapsAtATimeLimitAndNotAtATermination) {
-  const TabularConfig c{.gamma = 0.9, .alpha = 0.5};
+  const LearnerConfig c{.gamma = 0.9, .alpha = 0.5};
   EXPECT_NEAR(trained(one_step_env(false), GetParam(), c, 500).agent().V()[0], 10, 1e-6);
   EXPECT_NEAR(trained(one_step_env(true), GetParam(), c, 500).agent().V()[0], 1, 1e-6);
 }
 
 TEST_P(Prediction, ComesToTheValuesOfTheRandomWalk) {
   const auto walk = env::random_walk({.states = 5});
-  const TabularConfig c{.gamma = 1, .alpha = 1, .alpha_power = 0.7, .visits = "every", .episode_length = 10'000};
+  const LearnerConfig c{.gamma = 1, .alpha = 1, .alpha_power = 0.7, .visits = "every", .episode_length = 10'000};
   const std::vector<double> V = trained(env_of(walk, 0), GetParam(), c, 10'000).agent().V();
   for (size_t s = 0; s < 5; ++s) EXPECT_NEAR(V[s], static_cast<double>(s + 1) / 6, 0.05) << s;
 }
 
 // Bits of V after some episodes.
-std::vector<double> learned(std::string_view algorithm, const TabularConfig& c, uint64_t seed, int64_t episodes = 50) {
+std::vector<double> learned(std::string_view algorithm, const LearnerConfig& c, uint64_t seed, int64_t episodes = 50) {
   return trained(env_of(random_mdp({.seed = seed, .ends = 0.1, .deviation = 0.5}), 0), algorithm, c, episodes)
       .agent()
       .V();
@@ -81,7 +81,7 @@ std::vector<double> learned(std::string_view algorithm, const TabularConfig& c, 
 TEST(TdLambda, OfZeroIsTd0ToTheBit) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     for (const std::string traces : {"accumulating", "replacing"}) {
-      const TabularConfig c{.gamma = kGamma, .alpha = 0.1, .lambda = 0, .traces = traces};
+      const LearnerConfig c{.gamma = kGamma, .alpha = 0.1, .lambda = 0, .traces = traces};
       EXPECT_EQ(learned("td-lambda", c, seed), learned("td0", c, seed)) << seed;
     }
   }
@@ -89,7 +89,7 @@ TEST(TdLambda, OfZeroIsTd0ToTheBit) {
 
 TEST(NStepTd, OfOneIsTd0ToTheBit) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.1, .n = 1};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.1, .n = 1};
     EXPECT_EQ(learned("n-step-td", c, seed), learned("td0", c, seed)) << seed;
   }
 }
@@ -107,7 +107,7 @@ std::shared_ptr<const env::FiniteMdp> line() {
 
 TEST(NStepTd, OfManyStepsHasTheTargetsOfMonteCarlo) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.3, .n = 1000, .visits = "every"};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.3, .n = 1000, .visits = "every"};
     const auto V = trained(env_of(line(), 0), "n-step-td", c, 5, seed).agent().V();
     EXPECT_EQ(V, trained(env_of(line(), 0), "mc-prediction", c, 5, seed).agent().V());
   }
@@ -116,7 +116,7 @@ TEST(NStepTd, OfManyStepsHasTheTargetsOfMonteCarlo) {
 // (12.6): over an episode the TD errors add up to the error of the return, if V stood still.
 TEST(TdLambda, OfOneHasTheTargetsOfMonteCarlo) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every"};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every"};
     const auto V = trained(env_of(line(), 0), "td-lambda", c, 1, seed).agent().V();
     const auto of_mc = trained(env_of(line(), 0), "mc-prediction", c, 1, seed).agent().V();
     EXPECT_LE(rms_difference(V, of_mc), 1e-15) << seed;  // from V = 0 they are the same for one episode
@@ -125,7 +125,7 @@ TEST(TdLambda, OfOneHasTheTargetsOfMonteCarlo) {
 
 TEST(TdLambda, OfOneIsCloseToEveryVisitMonteCarlo) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const TabularConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every", .episode_length = 1'000'000};
+    const LearnerConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every", .episode_length = 1'000'000};
     const auto V = learned("td-lambda", c, seed, 400), of_mc = learned("mc-prediction", c, seed, 400);
     double largest = 0;
     for (const double v : of_mc) largest = std::max(largest, std::abs(v));
@@ -151,7 +151,7 @@ TEST(McOffPolicyPrediction, WeighsReturnsOrdinaryOrWeighted) {
   env::FiniteMdp::Definition d{.n_states = 2, .n_actions = 2, .start = {1, 0}};
   d.outcomes = {{{.next = 1, .reward = 2}}, {{.next = 1, .reward = 5}}, {}, {}};
   const env::FiniteEnv env = env_of(std::make_shared<const env::FiniteMdp>(std::move(d)), 0);
-  TabularConfig c{.policy = "action 0"};  // behaviour: uniform, so rho is 2 or 0
+  LearnerConfig c{.policy = "action 0"};  // behaviour: uniform, so rho is 2 or 0
   int64_t of_zero = 0;
   for (uint64_t seed = 0; seed < 20; ++seed) {
     c.importance = "ordinary";
@@ -171,7 +171,7 @@ TEST(McOffPolicyPrediction, OrdinaryComesToTheExactValues) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(seed);
     const auto mdp = random_mdp({.seed = seed, .ends = 0.5});
-    const TabularConfig c{
+    const LearnerConfig c{
         .gamma = kGamma, .importance = "ordinary", .policy = "optimal", .policy_eps = 0.5, .behaviour = "uniform"};
     const auto V = trained(env_of(mdp, 0), "mc-off-policy-prediction", c, 40'000).agent().V();
     const auto expected = exact(*mdp, c);
@@ -192,7 +192,7 @@ TEST_P(Prediction, ReportsTheErrorBeforeTheUpdate) {
 TEST(McOffPolicyPrediction, RefusesABehaviourThatDoesNotCover) {
   const auto mdp = random_mdp({.seed = 3});
   ASSERT_GT(mdp->n_actions(), 1);
-  TabularConfig c{.policy = "uniform", .behaviour = "action 0", .behaviour_eps = 0};
+  LearnerConfig c{.policy = "uniform", .behaviour = "action 0", .behaviour_eps = 0};
   EXPECT_GRADUS_ERROR(make_learner("mc-off-policy-prediction", *mdp, c), invalid_argument,
                       "never takes action 1 in state 0");
   c.policy = "action 0";

@@ -77,7 +77,7 @@ TEST(Train, ReportsWhatTheTrialsDid) {
   const TrainSummary s = train(folder / "run", c, {});
   std::vector<double> returns, lengths;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
-    Trial trial(*env::make_env(c.env)->finite(), c.algorithm, c.tabular, seed);
+    Trial trial(*env::make_env(c.env)->finite(), c.algorithm, c.learner, seed);
     trial.run(20);
     double reward = 0, length = 0;
     for (const EpisodeStats& e : trial.episodes()) {
@@ -107,9 +107,9 @@ TEST_P(TrainAny, InterruptedAndResumedIsTheSameToTheBit) {
   c.episodes = 29;
   c.reports = 4;
   c.env.max_episode_steps = 50;
-  c.tabular.episode_length = 50;
-  c.tabular.eps_decay = 0.95;
-  c.tabular.alpha_power = 0.6;
+  c.learner.episode_length = 50;
+  c.learner.eps_decay = 0.95;
+  c.learner.alpha_power = 0.6;
   const TrainSummary whole = train(folder / "whole", c, {});
   EXPECT_GRADUS_ERROR(train(folder / "parts", c, {}, stop_after(1)), interrupted, "interrupted after episode 8; go on");
   EXPECT_GRADUS_ERROR(resume(folder / "parts", {}, stop_after(2)), interrupted, "interrupted after episode 24");
@@ -153,7 +153,7 @@ TEST(Train, RefusesNoDiscountWhereNothingEnds) {
   const run::TempFolder folder;
   TrainConfig c;  // the target is not terminal
   c.env.max_episode_steps = 100;
-  c.tabular.gamma = 1;
+  c.learner.gamma = 1;
   EXPECT_GRADUS_ERROR(train(folder / "run", c, {}), invalid_argument,
                       "gamma is 1, but the episodes of grid never end, so values are infinite; use gamma below 1");
   EXPECT_FALSE(std::filesystem::exists(folder / "run"));
@@ -190,13 +190,13 @@ TEST(Train, RefusesBadSettingsBeforeThereIsAFolder) {
   refuses(changed([](TrainConfig& c) { c.seeds = 0; }), "seeds is 0");
   refuses(changed([](TrainConfig& c) { c.episodes = 0; }), "episodes is 0");
   refuses(changed([](TrainConfig& c) { c.reports = 0; }), "reports is 0");
-  refuses(changed([](TrainConfig& c) { c.tabular.gamma = 1.5; }), "gamma is 1.5");
-  refuses(changed([](TrainConfig& c) { c.tabular.eps = -1; }), "eps is -1");
+  refuses(changed([](TrainConfig& c) { c.learner.gamma = 1.5; }), "gamma is 1.5");
+  refuses(changed([](TrainConfig& c) { c.learner.eps = -1; }), "eps is -1");
   refuses(changed([](TrainConfig& c) { c.env.name = "mountaincar"; }), "has no table of states");
   refuses(changed([](TrainConfig& c) {
             c.algorithm = "off-policy-q-learning";
-            c.tabular.behaviour = "up";
-            c.tabular.behaviour_eps = 0;
+            c.learner.behaviour = "up";
+            c.learner.behaviour_eps = 0;
           }),
           "never takes right in");
 }
@@ -239,7 +239,7 @@ TEST(LoadRun, OfAPredictionHasValuesAndNoPolicy) {
   c.episodes = 50;
   c.reports = 1;
   c.env.name = "walk";
-  c.tabular.gamma = 1;
+  c.learner.gamma = 1;
   const TrainSummary s = train(folder / "run", c, {});
   EXPECT_EQ(s.pictures.size(), 1u);  // a walk is no plane
   EXPECT_NEAR(s.exact_V[2], 0.5, 1e-12);
@@ -258,7 +258,7 @@ TEST(LoadRun, SaysWhatIsNoRun) {
 TEST(Train, HasNoExactValuesWhereTheyAreNotFinite) {
   const run::TempFolder folder;
   TrainConfig c = path_task();
-  c.tabular.gamma = 1;
+  c.learner.gamma = 1;
   c.env.grid.reward_other = 1;  // walking for ever is best
   c.env.max_episode_steps = 50;
   const TrainSummary s = train(folder / "run", c, {});

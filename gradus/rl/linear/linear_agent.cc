@@ -102,7 +102,7 @@ class LinearControlAgent final : public LinearAgent {
 // Prediction acts by the policy whose values it learns.
 class LinearPredictionAgent : public LinearAgent {
  public:
-  LinearPredictionAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const TabularConfig& c)
+  LinearPredictionAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const LearnerConfig& c)
       : LinearAgent(std::move(env), config) {
     require(mdp() != nullptr, "{}: prediction needs a policy to evaluate, which only finite environments have",
             this->env().spec().id);
@@ -136,7 +136,7 @@ class LinearPredictionAgent : public LinearAgent {
 
 class TdLinearAgent final : public LinearPredictionAgent {
  public:
-  TdLinearAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const TabularConfig& c)
+  TdLinearAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const LearnerConfig& c)
       : LinearPredictionAgent(std::move(env), config, c),
         td_(features(), {.alpha = c.alpha, .gamma = c.gamma},
             std::vector<double>(static_cast<size_t>(features().n()), 0.0)),
@@ -160,7 +160,7 @@ class TdLinearAgent final : public LinearPredictionAgent {
 
 class LstdAgent final : public LinearPredictionAgent {
  public:
-  LstdAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const TabularConfig& c)
+  LstdAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const LearnerConfig& c)
       : LinearPredictionAgent(std::move(env), config, c), lstd_(features(), {.gamma = c.gamma}) {}
 
   EpisodeStats episode(Rng& rng) override {
@@ -177,7 +177,7 @@ class LstdAgent final : public LinearPredictionAgent {
 
 // With tiles, alpha is the share of an error that goes, as in a table: the tilings divide it among them (0.5 / 8 in
 // Sutton & Barto, example 10.1). Else it is the step of each weight, by default Zhao's.
-double alpha_of(const TabularConfig& c, const FeaturesConfig& features, double own) {
+double alpha_of(const LearnerConfig& c, const FeaturesConfig& features, double own) {
   const bool tiles = features.kind == "tiles";
   const double alpha = c.alpha != kOwnAlpha ? c.alpha : tiles ? 0.5 : own;
   return tiles ? alpha / static_cast<double>(features.tilings) : alpha;
@@ -200,9 +200,9 @@ const std::vector<LinearAlgorithm>& linear_algorithms() {
 }
 
 std::unique_ptr<Agent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
-                                         const FeaturesConfig& features, const TabularConfig& config) {
+                                         const FeaturesConfig& features, const LearnerConfig& config) {
   config.check();
-  TabularConfig c = config;
+  LearnerConfig c = config;
   const LinearControlConfig control{.alpha = alpha_of(c, features, 0.001), .gamma = c.gamma, .eps = c.eps};
   if (algorithm == "sarsa-linear")
     return std::make_unique<LinearControlAgent<SarsaLinear>>(std::move(env), features, control);

@@ -20,9 +20,9 @@ const std::vector<LinearAlgorithm>& linear_algorithms();
 
 // A linear algorithm of the list in an environment. Features are made of observations; of a finite environment, of
 // where its states lie (coordinates.h). The settings `alpha`, `gamma`, `eps`, and for prediction `policy` and
-// `policy_eps`, are those of TabularConfig (with tiles the tilings share alpha); prediction needs a finite environment.
+// `policy_eps`, are those of LearnerConfig (with tiles the tilings share alpha); prediction needs a finite environment.
 // Throws invalid_argument on what does not fit.
 std::unique_ptr<Agent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
-                                         const FeaturesConfig& features, const TabularConfig& config);
+                                         const FeaturesConfig& features, const LearnerConfig& config);
 
 }  // namespace gradus::rl

@@ -9,7 +9,7 @@ namespace {
 
 class DoubleQLearning final : public ControlLearner {
  public:
-  DoubleQLearning(const env::FiniteMdp& mdp, const TabularConfig& c)
+  DoubleQLearning(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : ControlLearner(mdp, c), Q1_(Q_), Q2_(Q_), alpha2_(c, mdp.n_states(), mdp.n_actions()) {}
 
   std::vector<std::pair<std::string, Table*>> tables() override {
@@ -46,7 +46,7 @@ class DoubleQLearning final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_double_q_learning(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_double_q_learning(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<DoubleQLearning>(mdp, c);
 }
 

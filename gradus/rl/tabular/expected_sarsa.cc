@@ -28,7 +28,7 @@ class ExpectedSarsa final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_expected_sarsa(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_expected_sarsa(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<ExpectedSarsa>(mdp, c);
 }
 

@@ -23,7 +23,7 @@ void check_share(std::string_view key, double value) {
 
 }  // namespace
 
-void TabularConfig::check() const {
+void LearnerConfig::check() const {
   check_share("gamma", gamma);
   check_share("eps", eps);
   check_share("eps_decay", eps_decay);
@@ -43,7 +43,7 @@ void TabularConfig::check() const {
   check_choice("importance", importance, {"ordinary", "weighted"});
 }
 
-StepSizes::StepSizes(const TabularConfig& c, int64_t n_states, int64_t n_actions)
+StepSizes::StepSizes(const LearnerConfig& c, int64_t n_states, int64_t n_actions)
     : alpha_(c.alpha == 0 ? 1 : c.alpha),
       power_(c.alpha == 0 ? 1 : c.alpha_power),
       constant_(power_ == 0),
@@ -53,7 +53,7 @@ double StepSizes::falling(double n) const {
   return power_ == 1 ? alpha_ / n : alpha_ / std::pow(n, power_);
 }
 
-PredictionLearner::PredictionLearner(const env::FiniteMdp& mdp, const TabularConfig& c)
+PredictionLearner::PredictionLearner(const env::FiniteMdp& mdp, const LearnerConfig& c)
     : c_(c),
       pi_(named_policy(mdp, c.policy, c.policy_eps, c.gamma)),
       V_(mdp.n_states(), 1, c.q0),
@@ -90,7 +90,7 @@ void check_covers(const env::FiniteMdp& mdp, const Table& behaviour, const Table
 }
 
 #define GRADUS_TABULAR(make, name, learns, step_size, description, source) \
-  std::unique_ptr<Learner> make(const env::FiniteMdp& mdp, const TabularConfig& c);
+  std::unique_ptr<Learner> make(const env::FiniteMdp& mdp, const LearnerConfig& c);
 #include "gradus/rl/tabular/algorithms.def"
 #undef GRADUS_TABULAR
 
@@ -106,13 +106,13 @@ const std::vector<TabularAlgorithm>& tabular_algorithms() {
   return list;
 }
 
-std::unique_ptr<Learner> make_learner(std::string_view algorithm, const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_learner(std::string_view algorithm, const env::FiniteMdp& mdp, const LearnerConfig& c) {
   c.check();
   std::vector<std::string_view> names;
   for (const TabularAlgorithm& a : tabular_algorithms()) {
     names.push_back(a.name);
     if (a.name != algorithm) continue;
-    TabularConfig own = c;
+    LearnerConfig own = c;
     if (own.alpha == kOwnAlpha) own.alpha = a.step_size == StepSize::sample_mean ? 0 : 0.1;
     return a.make(mdp, own);
   }

@@ -18,7 +18,7 @@ namespace gradus::rl {
 
 inline constexpr double kOwnAlpha = -1;  // the step size that an algorithm's book uses
 
-struct TabularConfig {
+struct LearnerConfig {
   double gamma = 0.9;
   double alpha = kOwnAlpha;
   double alpha_power = 0;
@@ -75,7 +75,7 @@ struct TabularConfig {
 // powers in (1/2, 1]; alpha = 0 is the sample mean, 1 / N. Zhao, section 6.2; Sutton & Barto, eq. (2.7).
 class StepSizes {
  public:
-  StepSizes(const TabularConfig& c, int64_t n_states, int64_t n_actions);
+  StepSizes(const LearnerConfig& c, int64_t n_states, int64_t n_actions);
   double operator()(int64_t s, int64_t a) { return constant_ ? alpha_ : falling(++N_(s, a)); }
   Table& counts() { return N_; }  // empty for a constant alpha
 
@@ -106,7 +106,7 @@ class Learner {
 // The frame of an algorithm that learns Q.
 class ControlLearner : public Learner {
  public:
-  ControlLearner(const env::FiniteMdp& mdp, const TabularConfig& c)
+  ControlLearner(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : c_(c),
         Q_(mdp.n_states(), mdp.n_actions(), c.q0),
         alpha_(c, mdp.n_states(), mdp.n_actions()),
@@ -127,7 +127,7 @@ class ControlLearner : public Learner {
   virtual EpisodeStats learn(env::FiniteEnv& env, Rng& rng) = 0;
   double eps() const { return eps_(0, 0); }
 
-  const TabularConfig c_;
+  const LearnerConfig c_;
   Table Q_;
   StepSizes alpha_;
 
@@ -138,14 +138,14 @@ class ControlLearner : public Learner {
 // The frame of an algorithm that learns V of a given policy.
 class PredictionLearner : public Learner {
  public:
-  PredictionLearner(const env::FiniteMdp& mdp, const TabularConfig& c);
+  PredictionLearner(const env::FiniteMdp& mdp, const LearnerConfig& c);
 
   const Table& Q() const override { return none_; }
   std::vector<double> V() const override { return {V_.values().begin(), V_.values().end()}; }
   std::vector<std::pair<std::string, Table*>> tables() override { return {{"V", &V_}, {"N", &alpha_.counts()}}; }
 
  protected:
-  const TabularConfig c_;
+  const LearnerConfig c_;
   const Table pi_;  // the policy that is evaluated
   Table V_;         // [n_states, 1]
   StepSizes alpha_;
@@ -170,11 +170,11 @@ struct TabularAlgorithm {
   std::string_view name, description, source;
   Learns learns;
   StepSize step_size;
-  std::unique_ptr<Learner> (*make)(const env::FiniteMdp&, const TabularConfig&);
+  std::unique_ptr<Learner> (*make)(const env::FiniteMdp&, const LearnerConfig&);
 };
 const std::vector<TabularAlgorithm>& tabular_algorithms();
 
 // Throws invalid_argument on a name that is not in the list, with the nearest, and on settings out of range.
-std::unique_ptr<Learner> make_learner(std::string_view algorithm, const env::FiniteMdp& mdp, const TabularConfig& c);
+std::unique_ptr<Learner> make_learner(std::string_view algorithm, const env::FiniteMdp& mdp, const LearnerConfig& c);
 
 }  // namespace gradus::rl

@@ -48,7 +48,7 @@ class McBasic final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_mc_basic(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_basic(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McBasic>(mdp, c);
 }
 

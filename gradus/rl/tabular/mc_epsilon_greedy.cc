@@ -9,7 +9,7 @@ namespace {
 
 class McEpsilonGreedy final : public ControlLearner {
  public:
-  McEpsilonGreedy(const env::FiniteMdp& mdp, const TabularConfig& c)
+  McEpsilonGreedy(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : ControlLearner(mdp, c), seen_(Q_.n_states(), Q_.n_actions()) {}
 
  private:
@@ -36,7 +36,7 @@ class McEpsilonGreedy final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_mc_epsilon_greedy(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_epsilon_greedy(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McEpsilonGreedy>(mdp, c);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 class McExploringStarts final : public ControlLearner {
  public:
-  McExploringStarts(const env::FiniteMdp& mdp, const TabularConfig& c)
+  McExploringStarts(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : ControlLearner(mdp, c), seen_(Q_.n_states(), Q_.n_actions()) {
     for (int64_t s = 0; s < mdp.n_states(); ++s) {
       if (!mdp.is_terminal(s)) starts_.push_back(static_cast<int32_t>(s));
@@ -40,7 +40,7 @@ class McExploringStarts final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_mc_exploring_starts(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_exploring_starts(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McExploringStarts>(mdp, c);
 }
 

@@ -11,7 +11,7 @@ namespace {
 // weighted, sum rho G / sum rho (5.6), biased and calm.
 class McOffPolicyPrediction final : public PredictionLearner {
  public:
-  McOffPolicyPrediction(const env::FiniteMdp& mdp, const TabularConfig& c)
+  McOffPolicyPrediction(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : PredictionLearner(mdp, c),
         behaviour_(named_policy(mdp, c.behaviour, c.behaviour_eps, c.gamma)),
         C_(mdp.n_states(), 1),
@@ -55,10 +55,11 @@ class McOffPolicyPrediction final : public PredictionLearner {
   double episodes_ = 0;
 };
 
-// Control: pi is greedy of Q, so that an episode teaches only its tail of greedy actions. Section 5.7, weighted.
+// Control: pi is greedy of Q, so that an episode teaches only its tail of greedy actions. Section 5.7, weighted. Where
+// Q begins above the values, what was never tried seems best, and no tail is greedy: begin below them.
 class McOffPolicyControl final : public ControlLearner {
  public:
-  McOffPolicyControl(const env::FiniteMdp& mdp, const TabularConfig& c)
+  McOffPolicyControl(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : ControlLearner(mdp, c),
         behaviour_(named_policy(mdp, c.behaviour, c.behaviour_eps, c.gamma)),
         C_(mdp.n_states(), mdp.n_actions()) {
@@ -97,10 +98,10 @@ class McOffPolicyControl final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_mc_off_policy_prediction(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_off_policy_prediction(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McOffPolicyPrediction>(mdp, c);
 }
-std::unique_ptr<Learner> make_mc_off_policy_control(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_off_policy_control(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McOffPolicyControl>(mdp, c);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 class McPrediction final : public PredictionLearner {
  public:
-  McPrediction(const env::FiniteMdp& mdp, const TabularConfig& c)
+  McPrediction(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : PredictionLearner(mdp, c), seen_(mdp.n_states(), 1) {}
 
   EpisodeStats episode(env::FiniteEnv& env, Rng& rng) override {
@@ -34,7 +34,7 @@ class McPrediction final : public PredictionLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_mc_prediction(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_mc_prediction(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<McPrediction>(mdp, c);
 }
 

@@ -45,7 +45,7 @@ class NStepSarsa final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_n_step_sarsa(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_n_step_sarsa(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<NStepSarsa>(mdp, c);
 }
 

@@ -40,7 +40,7 @@ class NStepTd final : public PredictionLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_n_step_td(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_n_step_td(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<NStepTd>(mdp, c);
 }
 

@@ -34,7 +34,7 @@ class QLearning final : public ControlLearner {
 // The behaviour needs no ratio here: the target is the maximum, whatever acts. It must try everything.
 class OffPolicyQLearning final : public ControlLearner {
  public:
-  OffPolicyQLearning(const env::FiniteMdp& mdp, const TabularConfig& c)
+  OffPolicyQLearning(const env::FiniteMdp& mdp, const LearnerConfig& c)
       : ControlLearner(mdp, c), behaviour_(named_policy(mdp, c.behaviour, c.behaviour_eps, c.gamma)) {
     check_covers(mdp, behaviour_);
   }
@@ -60,10 +60,10 @@ class OffPolicyQLearning final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_q_learning(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_q_learning(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<QLearning>(mdp, c);
 }
-std::unique_ptr<Learner> make_off_policy_q_learning(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_off_policy_q_learning(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<OffPolicyQLearning>(mdp, c);
 }
 

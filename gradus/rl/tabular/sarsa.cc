@@ -31,7 +31,7 @@ class Sarsa final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_sarsa(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_sarsa(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<Sarsa>(mdp, c);
 }
 

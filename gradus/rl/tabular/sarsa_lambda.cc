@@ -11,7 +11,7 @@ namespace {
 
 class SarsaLambda final : public ControlLearner {
  public:
-  SarsaLambda(const env::FiniteMdp& mdp, const TabularConfig& c) : ControlLearner(mdp, c), E_(Q_, c) {}
+  SarsaLambda(const env::FiniteMdp& mdp, const LearnerConfig& c) : ControlLearner(mdp, c), E_(Q_, c) {}
 
  private:
   EpisodeStats learn(env::FiniteEnv& env, Rng& rng) override {
@@ -39,7 +39,7 @@ class SarsaLambda final : public ControlLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_sarsa_lambda(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_sarsa_lambda(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<SarsaLambda>(mdp, c);
 }
 

@@ -13,7 +13,7 @@ namespace gradus::rl {
 class TabularAgent final : public Agent {
  public:
   // Throws what make_learner throws.
-  TabularAgent(env::FiniteEnv env, std::string_view algorithm, const TabularConfig& config)
+  TabularAgent(env::FiniteEnv env, std::string_view algorithm, const LearnerConfig& config)
       : env_(std::move(env)), learner_(make_learner(algorithm, env_.mdp(), config)) {}
 
   EpisodeStats episode(Rng& rng) override { return learner_->episode(env_, rng); }

@@ -27,7 +27,7 @@ class Td0 final : public PredictionLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_td0(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_td0(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<Td0>(mdp, c);
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 class TdLambda final : public PredictionLearner {
  public:
-  TdLambda(const env::FiniteMdp& mdp, const TabularConfig& c) : PredictionLearner(mdp, c), E_(V_, c) {}
+  TdLambda(const env::FiniteMdp& mdp, const LearnerConfig& c) : PredictionLearner(mdp, c), E_(V_, c) {}
 
   EpisodeStats episode(env::FiniteEnv& env, Rng& rng) override {
     EpisodeStats stats;
@@ -34,7 +34,7 @@ class TdLambda final : public PredictionLearner {
 
 }  // namespace
 
-std::unique_ptr<Learner> make_td_lambda(const env::FiniteMdp& mdp, const TabularConfig& c) {
+std::unique_ptr<Learner> make_td_lambda(const env::FiniteMdp& mdp, const LearnerConfig& c) {
   return std::make_unique<TdLambda>(mdp, c);
 }
 

@@ -12,7 +12,7 @@ namespace gradus::rl {
 class Traces {
  public:
   // For a table of the shape of `like`.
-  Traces(const Table& like, const TabularConfig& c)
+  Traces(const Table& like, const LearnerConfig& c)
       : E_(like.n_states(), like.n_actions()), decay_(c.gamma * c.lambda), replacing_(c.traces == "replacing") {}
 
   void begin() {
