@@ -222,6 +222,42 @@ Var swiglu(Var gate, Var up) {
   return out;
 }
 
+namespace {
+
+using Activate = void (*)(const Tensor& x, Tensor& y);
+using ActivateBackward = void (*)(const Tensor& y, const Tensor& d_y, Tensor& d_x);
+
+Var activation(Var x, Activate forward, ActivateBackward backward) {
+  struct Backward final : Node {
+    Var x, y;
+    ActivateBackward kernel;
+    Backward(Var in, Var out, ActivateBackward k) : x(in), y(out), kernel(k) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_x = like(d_y);
+      kernel(y.value(), d_y, d_x);
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  Tape& tape = *x.tape;
+  Tensor y = like(x.value());
+  forward(x.value(), y);
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x));
+  if (tape.recording()) tape.record<Backward>(x, out, backward);
+  return out;
+}
+
+}  // namespace
+
+Var relu(Var x) {
+  return activation(x, kernels::relu, kernels::relu_backward);
+}
+
+Var tanh(Var x) {
+  return activation(x, kernels::tanh, kernels::tanh_backward);
+}
+
 Var add(Var a, Var b) {
   struct Backward final : Node {
     Var a, b, y;

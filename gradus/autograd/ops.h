@@ -38,6 +38,10 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
 // silu(gate) * up.
 Var swiglu(Var gate, Var up);
 
+// kernels::relu, kernels::tanh.
+Var relu(Var x);
+Var tanh(Var x);
+
 Var add(Var a, Var b);
 
 // The output head in one operator: log p(ids[i] | row rows[i]) -> [n] where the logits are x W^T and p = softmax(logits

@@ -5,6 +5,55 @@
 
 namespace gradus::kernels {
 
+namespace {
+
+// y = f(x), element by element.
+template <class Choose>
+void activate(std::string_view op, const Tensor& x, Tensor& y, Choose choose_kernel) {
+  require_tensor(op, "y", y, x.shape(), x);
+  for_computed_type(op, x, [&]<class T>() {
+    const auto kernel = choose_kernel.template operator()<T>();
+    const Reader<T> x_r(x, 0);
+    const Writer<T> y_w(y, 1);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      kernel({.x = x_r(begin, n), .n = n, .y = y_w(begin, n)});
+      y_w.store(begin, n);
+    });
+  });
+}
+
+template <class Choose>
+void activate_backward(std::string_view op, const Tensor& y, const Tensor& d_y, Tensor& d_x, Choose choose_kernel) {
+  require_tensor(op, "d_y", d_y, y.shape(), y);
+  require_tensor(op, "d_x", d_x, y.shape(), y);
+  for_computed_type(op, y, [&]<class T>() {
+    const auto kernel = choose_kernel.template operator()<T>();
+    const Reader<T> y_r(y, 0), d_y_r(d_y, 1);
+    const Writer<T> d_x_w(d_x, 2);
+    for_blocks(y, [&](int64_t begin, int64_t n) {
+      kernel({.y = y_r(begin, n), .d_y = d_y_r(begin, n), .n = n, .d_x = d_x_w(begin, n)});
+      d_x_w.store(begin, n);
+    });
+  });
+}
+
+}  // namespace
+
+void relu(const Tensor& x, Tensor& y) {
+  activate("relu", x, y, []<class T>() { return choose(ref::relu<T>, cpu::relu); });
+}
+void relu_backward(const Tensor& y, const Tensor& d_y, Tensor& d_x) {
+  activate_backward("relu_backward", y, d_y, d_x,
+                    []<class T>() { return choose(ref::relu_backward<T>, cpu::relu_backward); });
+}
+void tanh(const Tensor& x, Tensor& y) {
+  activate("tanh", x, y, []<class T>() { return choose(ref::tanh<T>, cpu::tanh); });
+}
+void tanh_backward(const Tensor& y, const Tensor& d_y, Tensor& d_x) {
+  activate_backward("tanh_backward", y, d_y, d_x,
+                    []<class T>() { return choose(ref::tanh_backward<T>, cpu::tanh_backward); });
+}
+
 void swiglu(const Tensor& gate, const Tensor& up, Tensor& y) {
   require_tensor("swiglu", "up", up, gate.shape(), gate);
   require_tensor("swiglu", "y", y, gate.shape(), gate);

@@ -1,4 +1,5 @@
 // Activations between matrix products. SwiGLU: Shazeer 2020, "GLU Variants Improve Transformer", eq. 6 with beta = 1.
+// ReLU and tanh: of the small networks of classic reinforcement learning.
 #pragma once
 
 #include "gradus/core/tensor.h"
@@ -15,5 +16,17 @@ void swiglu(const Tensor& gate, const Tensor& up, Tensor& y);
 //   gate, up, d_y   as in the forward
 //   d_gate, d_up    overwritten; each may be one of the inputs, but not each other
 void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_y, Tensor& d_gate, Tensor& d_up);
+
+// y = max(x, 0); a NaN stays.   x any shape, dtypes as above; y shape and dtype of x; may be x itself.
+void relu(const Tensor& x, Tensor& y);
+
+// d_x = d_y where y > 0, else 0.   y as the forward left it; d_x overwritten, may be d_y itself.
+void relu_backward(const Tensor& y, const Tensor& d_y, Tensor& d_x);
+
+// y = tanh(x) = sign(x) (1 - e) / (1 + e),   e = exp(-2 |x|) with ref::exp: an absolute error of 1e-7 in f32.
+void tanh(const Tensor& x, Tensor& y);
+
+// d_x = d_y (1 - y^2), 1 - y^2 in one multiply-add.   As relu_backward.
+void tanh_backward(const Tensor& y, const Tensor& d_y, Tensor& d_x);
 
 }  // namespace gradus::kernels

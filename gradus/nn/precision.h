@@ -55,6 +55,7 @@ inline constexpr OperatorFormats kOperatorFormats[] = {
      "16 bits; log-sum-exp f32"},
     {"attention, gradients", "16 bits", "f32 sums", "f32"},
     {"SwiGLU", "16 bits", "f32", "16 bits"},
+    {"ReLU, tanh", "16 bits", "f32", "16 bits"},
     {"residual sum", "16 bits", "f32", "16 bits"},
     {"logits", "16 bits", "f32 sums", "f32"},
     {"softmax, log-softmax, sampling, losses", "f32", "f32", "f32"},

@@ -30,6 +30,13 @@ CasePointer make_rms_norm(DType dtype) {
   return c;
 }
 
+CasePointer make_activation(DType dtype, Var (*op)(Var)) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({4, 9}, dtype, 1)};
+  c->f = [op](Tape&, auto& x) { return op(x[0]); };
+  return c;
+}
+
 CasePointer make_linear(DType dtype, bool with_bias) {
   auto c = std::make_unique<OperatorCase>();
   c->inputs = {random_tensor({6, 5}, dtype, 1)};
@@ -136,6 +143,8 @@ struct NamedCase {
 const NamedCase kCases[] = {
     {"Embedding", make_embedding},
     {"RmsNorm", make_rms_norm},
+    {"Relu", [](DType t) { return make_activation(t, relu); }},
+    {"Tanh", [](DType t) { return make_activation(t, tanh); }},
     {"Linear", [](DType t) { return make_linear(t, false); }},
     {"LinearWithBias", [](DType t) { return make_linear(t, true); }},
     {"Rope", make_rope},

@@ -81,5 +81,81 @@ TEST(SwiGlu, ShapeMismatchIsAnInvalidArgument) {
   EXPECT_EQ(error_code_of([&] { swiglu(Tensor::zeros({4}), Tensor::zeros({5}), y); }), ErrorCode::invalid_argument);
 }
 
+using Forward = void (*)(const Tensor&, Tensor&);
+using Backward = void (*)(const Tensor&, const Tensor&, Tensor&);
+using RefForward = void (*)(const ref::Activation<float>&);
+using RefBackward = void (*)(const ref::ActivationBackward<float>&);
+struct ElementwiseCase {
+  const char* name;
+  Forward forward;
+  Backward backward;
+  RefForward ref_forward;
+  RefBackward ref_backward;
+};
+const ElementwiseCase kElementwise[] = {
+    {"relu", relu, relu_backward, ref::relu<float>, ref::relu_backward<float>},
+    {"tanh", tanh, tanh_backward, ref::tanh<float>, ref::tanh_backward<float>},
+};
+
+TEST(Activation, VectorKernelsEqualTheReferenceBitForBit) {
+  for_each_isa([] {
+    for (const ElementwiseCase& c : kElementwise) {
+      for (const int64_t n : {0, 1, 2, 7, 31, 64, 257, 40000}) {
+        SCOPED_TRACE(c.name);
+        const Tensor x = random_tensor({n}, DType::f32, 1, 3), d_y = random_tensor({n}, DType::f32, 2);
+        Tensor y = Tensor::zeros({n}), d_x = y.clone(), y_ref = y.clone(), d_x_ref = y.clone();
+        c.forward(x, y);
+        c.backward(y, d_y, d_x);
+        c.ref_forward({.x = x.data<float>(), .n = n, .y = y_ref.data<float>()});
+        c.ref_backward({.y = y.data<float>(), .d_y = d_y.data<float>(), .n = n, .d_x = d_x_ref.data<float>()});
+        EXPECT_TRUE(same_bits(y, y_ref));
+        EXPECT_TRUE(same_bits(d_x, d_x_ref));
+      }
+    }
+  });
+}
+
+TEST(Activation, GradientsEqualCentralDifferences) {
+  for (const ElementwiseCase& c : kElementwise) {
+    SCOPED_TRACE(c.name);
+    Tensor x = random_tensor({23}, DType::f64, 1, 2);
+    const Tensor w = random_tensor({23}, DType::f64, 3);
+    Tensor y = Tensor::empty({23}, DType::f64), d_x = y.clone();
+    c.forward(x, y);
+    c.backward(y, w, d_x);
+    expect_gradient(x, d_x, [&] {
+      c.forward(x, y);
+      return weighted_sum(y, w);
+    });
+  }
+}
+
+TEST(Tanh, IsTheLibrarysToTheToleranceOfFloat) {
+  for_each_isa([] {
+    const Tensor x = random_tensor({1000}, DType::f32, 4, 3);
+    Tensor y = Tensor::zeros({1000});
+    tanh(x, y);
+    for (int64_t i = 0; i < 1000; ++i) {
+      EXPECT_NEAR(y.data<float>()[i], std::tanh(static_cast<double>(x.data<float>()[i])), 2e-7);
+    }
+  });
+}
+
+TEST(Activation, OfExtremesSaturatesAndNaNStays) {
+  const float values[] = {-1e30f, -0.0f, 0.0f, 1e30f, std::nanf("")};
+  const Tensor x = Tensor::from<float>(values, {5});
+  Tensor y = Tensor::zeros({5});
+  for_each_isa([&] {
+    tanh(x, y);
+    EXPECT_EQ(y.data<float>()[0], -1);
+    EXPECT_EQ(y.data<float>()[3], 1);
+    EXPECT_TRUE(std::isnan(y.data<float>()[4]));
+    relu(x, y);
+    EXPECT_EQ(y.data<float>()[0], 0);
+    EXPECT_EQ(y.data<float>()[3], 1e30f);
+    EXPECT_TRUE(std::isnan(y.data<float>()[4]));
+  });
+}
+
 }  // namespace
 }  // namespace gradus::kernels

@@ -34,6 +34,38 @@ void SwiGluBackward(const ref::SwiGluBackward<float>& a) {
   });
 }
 
+void Relu(const ref::Activation<float>& a) {
+  const FloatsV zero = hn::Zero(Floats());
+  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR {
+    const FloatsV x = io.Load(a.x + i);
+    io.Store(hn::IfThenElse(hn::Lt(x, zero), zero, x), a.y + i);
+  });
+}
+
+void ReluBackward(const ref::ActivationBackward<float>& a) {
+  const FloatsV zero = hn::Zero(Floats());
+  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR {
+    io.Store(hn::IfThenElseZero(hn::Gt(io.Load(a.y + i), zero), io.Load(a.d_y + i)), a.d_x + i);
+  });
+}
+
+void Tanh(const ref::Activation<float>& a) {
+  const FloatsV one = hn::Set(Floats(), 1.0f);
+  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR {
+    const FloatsV x = io.Load(a.x + i);
+    const FloatsV e = Exp(Floats(), hn::Mul(hn::Set(Floats(), -2.0f), hn::Abs(x)));
+    io.Store(hn::CopySign(hn::Div(hn::Sub(one, e), hn::Add(one, e)), x), a.y + i);
+  });
+}
+
+void TanhBackward(const ref::ActivationBackward<float>& a) {
+  const FloatsV one = hn::Set(Floats(), 1.0f);
+  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR {
+    const FloatsV y = io.Load(a.y + i);
+    io.Store(hn::Mul(io.Load(a.d_y + i), hn::NegMulAdd(y, y, one)), a.d_x + i);
+  });
+}
+
 }  // namespace
 }  // namespace gradus::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -43,12 +75,29 @@ namespace gradus::kernels::cpu {
 
 HWY_EXPORT(SwiGlu);
 HWY_EXPORT(SwiGluBackward);
+HWY_EXPORT(Relu);
+HWY_EXPORT(ReluBackward);
+HWY_EXPORT(Tanh);
+HWY_EXPORT(TanhBackward);
 
 void swiglu(const ref::SwiGlu<float>& a) {
   HWY_DYNAMIC_DISPATCH(SwiGlu)(a);
 }
 void swiglu_backward(const ref::SwiGluBackward<float>& a) {
   HWY_DYNAMIC_DISPATCH(SwiGluBackward)(a);
+}
+
+void relu(const ref::Activation<float>& a) {
+  HWY_DYNAMIC_DISPATCH(Relu)(a);
+}
+void relu_backward(const ref::ActivationBackward<float>& a) {
+  HWY_DYNAMIC_DISPATCH(ReluBackward)(a);
+}
+void tanh(const ref::Activation<float>& a) {
+  HWY_DYNAMIC_DISPATCH(Tanh)(a);
+}
+void tanh_backward(const ref::ActivationBackward<float>& a) {
+  HWY_DYNAMIC_DISPATCH(TanhBackward)(a);
 }
 
 }  // namespace gradus::kernels::cpu

@@ -1,6 +1,7 @@
 // Oracle of gradus/kernels/activation.h.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "gradus/kernels/ref/scalar.h"
@@ -47,6 +48,44 @@ void swiglu_backward(const SwiGluBackward<T>& a) {
     a.d_up[i] = d_y * (gate * s);
     a.d_gate[i] = (d_y * up) * (s * t);
   }
+}
+
+// y = f(x) of n elements; its backward reads y and d_y.
+template <class T>
+struct Activation {
+  const T* x;
+  int64_t n;
+  T* y;
+};
+template <class T>
+struct ActivationBackward {
+  const T* y;
+  const T* d_y;
+  int64_t n;
+  T* d_x;
+};
+
+template <class T>
+void relu(const Activation<T>& a) {
+  for (int64_t i = 0; i < a.n; ++i) a.y[i] = a.x[i] < T(0) ? T(0) : a.x[i];
+}
+template <class T>
+void relu_backward(const ActivationBackward<T>& a) {
+  for (int64_t i = 0; i < a.n; ++i) a.d_x[i] = a.y[i] > T(0) ? a.d_y[i] : T(0);
+}
+
+template <class T>
+void tanh(const Activation<T>& a) {
+  const MultiplyAdd mul_add;
+  for (int64_t i = 0; i < a.n; ++i) {
+    const T e = exp(T(-2) * std::abs(a.x[i]), mul_add);
+    a.y[i] = std::copysign((T(1) - e) / (T(1) + e), a.x[i]);
+  }
+}
+template <class T>
+void tanh_backward(const ActivationBackward<T>& a) {
+  const MultiplyAdd mul_add;
+  for (int64_t i = 0; i < a.n; ++i) a.d_x[i] = a.d_y[i] * mul_add(-a.y[i], a.y[i], T(1));
 }
 
 }  // namespace gradus::kernels::ref

@@ -1,0 +1,49 @@
+// A multilayer perceptron: linear layers with an activation between them, none behind the last. The network of classic
+// reinforcement learning.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "gradus/autograd/ops.h"
+
+namespace gradus::nn {
+
+struct MlpConfig {
+  int64_t inputs = 1, outputs = 1;
+  std::vector<int64_t> hidden = {64, 64};  // widths of the layers between
+  std::string activation = "relu";         // relu or tanh
+};
+
+class Mlp {
+ public:
+  // f32 or f64. Weights are zero until `initialise`. Throws invalid_argument on a width below 1 or an activation that
+  // does not exist.
+  explicit Mlp(const MlpConfig& config, DType dtype = DType::f32);
+  Mlp(const Mlp&) = delete;
+  Mlp& operator=(const Mlp&) = delete;
+
+  const MlpConfig& config() const { return config_; }
+
+  // Weights and biases uniform in +-1/sqrt(fan in), as PyTorch's Linear draws them. Streams: Rng(seed, init, index).
+  void initialise(uint64_t seed);
+
+  // Weight, then bias, layer by layer: "0.weight", "0.bias", "1.weight", ...
+  const std::vector<autograd::Parameter*>& parameters() const { return order_; }
+
+  // x [rows, inputs] -> [rows, outputs].
+  autograd::Var operator()(autograd::Var x);
+
+  // Weights of a network of the same shape: theirs, or a little of theirs, w <- w + tau (w' - w).
+  void follow(const Mlp& other, double tau = 1);
+
+ private:
+  MlpConfig config_;
+  autograd::Var (*activation_)(autograd::Var);
+  std::deque<autograd::Parameter> storage_;
+  std::vector<autograd::Parameter*> order_;
+};
+
+}  // namespace gradus::nn

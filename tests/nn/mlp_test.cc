@@ -1,0 +1,73 @@
+#include "gradus/nn/mlp.h"
+
+#include "tests/core/expect_error.h"
+#include "tests/kernels/grid.h"
+
+namespace gradus::nn {
+namespace {
+
+using autograd::Tape;
+using autograd::Var;
+using kernels::same_bits;
+
+TEST(Mlp, IsItsFormulaByHand) {
+  Mlp net({.inputs = 2, .outputs = 1, .hidden = {2}, .activation = "relu"}, DType::f64);
+  const double w1[] = {1, -1, 2, 0.5}, b1[] = {0.25, -1}, w2[] = {3, -2}, b2[] = {0.5};
+  const std::span<const double> weights[] = {w1, b1, w2, b2};
+  for (size_t i = 0; i < 4; ++i) std::ranges::copy(weights[i], net.parameters()[i]->value.data<double>());
+  const double x[] = {2, 0.5};
+  Tape tape(Tape::Mode::inference);
+  const Var y = net(tape.constant(Tensor::from<double>(x, {1, 2})));
+  // max(0, 2 - .5 + .25) = 1.75, max(0, 4 + .25 - 1) = 3.25; 3 * 1.75 - 2 * 3.25 + .5
+  EXPECT_DOUBLE_EQ(y.value().data<double>()[0], -0.75);
+}
+
+TEST(Mlp, GradientsEqualCentralDifferences) {
+  for (const char* activation : {"relu", "tanh"}) {
+    Mlp net({.inputs = 3, .outputs = 2, .hidden = {5, 4}, .activation = activation}, DType::f64);
+    net.initialise(3);
+    const Tensor x = kernels::random_tensor({6, 3}, DType::f64, 1);
+    std::vector<double> weights;
+    Rng rng(1, Purpose::test);
+    for (int i = 0; i < 12; ++i) weights.push_back(rng.normal());
+    const auto loss = [&](Tape& tape) { return autograd::weighted_sum(net(tape.constant(x)), weights); };
+    Tape tape;
+    tape.backward(loss(tape));
+    for (autograd::Parameter* p : net.parameters()) {
+      SCOPED_TRACE(p->name);
+      kernels::expect_gradient(p->value, p->grad, [&] {
+        Tape forward(Tape::Mode::inference);
+        return loss(forward).value().data<double>()[0];
+      });
+    }
+  }
+}
+
+TEST(Mlp, TheSameSeedGivesTheSameWeightsWithinTheirBound) {
+  Mlp a({.inputs = 4, .outputs = 3, .hidden = {16}}), b({.inputs = 4, .outputs = 3, .hidden = {16}});
+  a.initialise(7);
+  b.initialise(7);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(a.parameters()[i]->value, b.parameters()[i]->value));
+  for (const float w : a.parameters()[0]->value.span<float>()) EXPECT_LE(std::abs(w), 0.5f);
+  b.initialise(8);
+  EXPECT_FALSE(same_bits(a.parameters()[0]->value, b.parameters()[0]->value));
+}
+
+TEST(Mlp, FollowsAnotherWhollyOrALittle) {
+  Mlp a({.inputs = 2, .outputs = 1, .hidden = {3}}), b({.inputs = 2, .outputs = 1, .hidden = {3}});
+  b.initialise(1);
+  a.follow(b, 0.25);
+  EXPECT_EQ(a.parameters()[0]->value.data<float>()[0], 0.25f * b.parameters()[0]->value.data<float>()[0]);
+  a.follow(b);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(a.parameters()[i]->value, b.parameters()[i]->value));
+  Mlp wider({.inputs = 2, .outputs = 1, .hidden = {4}});
+  EXPECT_GRADUS_ERROR(a.follow(wider), invalid_argument, "0.weight is [3, 2] but the other's is [4, 2]");
+}
+
+TEST(Mlp, RefusesWhatCannotBe) {
+  EXPECT_GRADUS_ERROR(Mlp({.activation = "gelu"}), invalid_argument, "activation is 'gelu'");
+  EXPECT_GRADUS_ERROR(Mlp({.hidden = {0}}), invalid_argument, "a width is 0");
+}
+
+}  // namespace
+}  // namespace gradus::nn
