@@ -70,12 +70,10 @@ RunContent read_run(const std::string& directory) {
     content.metrics_jsonl.push_back(write_json(row));
   }
 
-  for (const auto& entry : fs::directory_iterator(paths.checkpoints())) {
-    const std::string target = entry.is_symlink() ? " -> " + fs::read_symlink(entry.path()).string() : "";
-    content.checkpoints.push_back(entry.path().filename().string() + target);
-  }
-  std::ranges::sort(content.checkpoints);
-  content.weights = read_file(run::latest_checkpoint(paths.checkpoints()).value() / "model.safetensors");
+  const fs::path latest = run::latest_checkpoint(paths.checkpoints()).value();
+  content.checkpoints = {latest.filename().string(),
+                         "best -> " + fs::read_symlink(paths.checkpoints() / "best").string()};
+  content.weights = read_file(latest / "model.safetensors");
   return content;
 }
 

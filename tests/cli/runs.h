@@ -17,8 +17,9 @@ struct RunContent {
   std::vector<std::string> metrics;        // rows of run.sqlite
   std::vector<std::string> metrics_jsonl;  // lines
   std::vector<run::Rollout> rollouts;
-  std::vector<std::string> checkpoints;  // names, and what `best` points to
-  std::string weights;                   // bytes of the latest model.safetensors
+  // The latest, and what `best` points to. (Where a run was interrupted, one more may be among those that are kept.)
+  std::vector<std::string> checkpoints;
+  std::string weights;  // bytes of the latest model.safetensors
 
   bool operator==(const RunContent&) const = default;
 };
