@@ -23,10 +23,10 @@ bool ends(const env::FiniteMdp& mdp) {
   return false;
 }
 
-// Monte Carlo ends its episodes by itself, after `episode_length` steps.
+// Monte Carlo ends its episodes by itself, after `episode_length` steps, and planning has none.
 bool cuts_itself(std::string_view algorithm) {
   const auto found = std::ranges::find(tabular_algorithms(), algorithm, &TabularAlgorithm::name);
-  return found != tabular_algorithms().end() && found->step_size == StepSize::sample_mean;
+  return found != tabular_algorithms().end() && found->step_size != StepSize::constant;
 }
 
 void check_episodes_end(const env::FiniteEnv& env, const TrainConfig& c) {

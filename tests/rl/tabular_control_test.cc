@@ -245,6 +245,11 @@ std::vector<Table> tables_of(Trial& trial) {
   return all;
 }
 
+// Planning takes nothing from chance.
+bool plans(std::string_view algorithm) {
+  return std::ranges::find(tabular_algorithms(), algorithm, &TabularAlgorithm::name)->step_size == StepSize::none;
+}
+
 class AnyAlgorithm : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Control, AnyAlgorithm, ::testing::ValuesIn(names_of(Learns::control)), test_name);
 INSTANTIATE_TEST_SUITE_P(Prediction, AnyAlgorithm, ::testing::ValuesIn(names_of(Learns::prediction)), test_name);
@@ -263,7 +268,7 @@ TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
     EXPECT_EQ(all, first) << threads << " threads";
   }
   set_pool_threads(available_cpus());
-  EXPECT_NE(first[0], first[1]);  // seeds differ
+  if (!plans(GetParam())) EXPECT_NE(first[0], first[1]);  // seeds differ
 }
 
 // As a checkpoint has it: the tables of the first half, copied into a new learner, and the number of episodes.

@@ -163,7 +163,8 @@ Table named_policy(const env::FiniteMdp& mdp, const std::string& name, double ep
 void check_covers(const env::FiniteMdp& mdp, const Table& behaviour, const Table* target = nullptr);
 
 enum class Learns { control, prediction };
-enum class StepSize { constant, sample_mean };  // what kOwnAlpha means
+// What kOwnAlpha means. Monte Carlo takes sample means; planning has the table of the environment, and no steps.
+enum class StepSize { constant, sample_mean, none };
 
 // A line of algorithms.def.
 struct TabularAlgorithm {
