@@ -268,7 +268,9 @@ TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
     EXPECT_EQ(all, first) << threads << " threads";
   }
   set_pool_threads(available_cpus());
-  if (!plans(GetParam())) EXPECT_NE(first[0], first[1]);  // seeds differ
+  if (!plans(GetParam())) {
+    EXPECT_NE(first[0], first[1]);  // seeds differ
+  }
 }
 
 // As a checkpoint has it: the tables of the first half, copied into a new learner, and the number of episodes.
