@@ -76,9 +76,9 @@ void restore_tables(const run::Checkpoint& checkpoint, uint64_t seed, Agent& age
 }
 
 // One training: its trials, and what to do with them.
-class Session {
+class TrainingRun {
  public:
-  Session(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
+  TrainingRun(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
       : run_(run), config_(config), observer_(observer), mdp_(mdp_of(config)) {
     for (int64_t i = 0; i < config.seeds; ++i) {
       trials_.emplace_back(make_agent(config), static_cast<uint64_t>(config.seed + i));
@@ -220,13 +220,13 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                            .config_toml = run::write_config(config),
                            .record = run::record_of_this_process(std::move(command_line)),
                            .clock = {}});
-  Session session(run, config, observer);
+  TrainingRun training(run, config, observer);
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: {}/{}, {} {} of {} episodes", directory.string(), config.env.name,
                                  config.algorithm, config.seeds, config.seeds == 1 ? "training" : "trainings",
                                  config.episodes));
   }
-  return session.work();
+  return training.work();
 }
 
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
@@ -236,12 +236,12 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   config.check();
   use_threads(config);
   static_cast<void>(command_line);  // nothing here depends on the instruction set
-  Session session(resumed.run, config, observer);
-  session.restore(resumed.checkpoint);
+  TrainingRun training(resumed.run, config, observer);
+  training.restore(resumed.checkpoint);
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: goes on after episode {}", directory.string(), resumed.checkpoint.step));
   }
-  return session.work();
+  return training.work();
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {
