@@ -10,6 +10,8 @@
 
 namespace gradus::bench {
 
+using rl::rms_error;
+
 inline std::vector<rl::Trial> trials_of(const env::FiniteEnv& env, std::string_view algorithm,
                                         const rl::LearnerConfig& config, int64_t seeds) {
   std::vector<rl::Trial> trials;
@@ -21,13 +23,6 @@ inline std::vector<rl::Trial> trials_of(const env::FiniteEnv& env, std::string_v
 // that of ours.
 inline double three_standard_errors(const rl::MeanOfSeeds& m) {
   return 3 * std::sqrt(2.0) * m.standard_error;
-}
-
-// Root mean square over the first exact.size() states.
-inline double rms_error(const std::vector<double>& V, const std::vector<double>& exact) {
-  double sum = 0;
-  for (size_t s = 0; s < exact.size(); ++s) sum += (V[s] - exact[s]) * (V[s] - exact[s]);
-  return std::sqrt(sum / static_cast<double>(exact.size()));
 }
 
 }  // namespace gradus::bench

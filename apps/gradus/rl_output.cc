@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
@@ -22,21 +21,15 @@ std::string with_error(const MeanOfSeeds& m) {
                               : fmt::format("{:.2f}", m.mean);
 }
 
-ordered_json to_json(const rl::Report& r, bool has_exact) {
+ordered_json to_json(const rl::Report& r) {
   ordered_json j = {{"episode", r.episode},
                     {"return_mean", r.total_reward.mean},
                     {"return_standard_error", r.total_reward.standard_error},
                     {"length_mean", r.length.mean},
                     {"td_error", r.td_error.mean}};
-  if (has_exact) j["value_error"] = r.value_error.mean;
+  if (r.value_error) j["value_error"] = r.value_error->mean;
   j["steps_per_s"] = r.steps_per_s;
   return j;
-}
-
-double rms_error(const rl::TrainSummary& s) {
-  double sum = 0;
-  for (size_t i = 0; i < s.V.size(); ++i) sum += (s.V[i] - s.exact_V[i]) * (s.V[i] - s.exact_V[i]);
-  return std::sqrt(sum / static_cast<double>(s.V.size()));
 }
 
 }  // namespace
@@ -69,7 +62,7 @@ rl::TrainObserver RlOutput::observer() {
 }
 
 void RlOutput::show_report(const rl::Report& r, int64_t episodes) {
-  if (options_.json) return out_.json_line(to_json(r, true));
+  if (options_.json) return out_.json_line(to_json(r));
   if (!line_) {
     line_ =
         std::make_unique<run::Progress>(run::ProgressOptions{.label = "train",
@@ -94,7 +87,7 @@ void RlOutput::end_line() {
 
 void RlOutput::show_summary_json(const rl::TrainSummary& s) {
   ordered_json j = {{"event", "done"}};
-  if (s.last) j.update(to_json(*s.last, !s.exact_V.empty()));
+  if (s.last) j.update(to_json(*s.last));
   if (!s.V.empty()) j["values"] = s.V;
   if (s.Q.n_states() > 0) {
     for (int64_t i = 0; i < s.Q.n_states(); ++i) {
@@ -114,7 +107,7 @@ void RlOutput::show_summary(const rl::TrainSummary& s) {
     text += rl::values_text(*s.mdp, s.V, s.Q) + '\n';
   }
   if (!s.exact_V.empty()) {
-    text += fmt::format("Root mean square error of the values: {:.4f}, against {}\n", rms_error(s),
+    text += fmt::format("Root mean square error of the values: {:.4f}, against {}\n", rl::rms_error(s.V, s.exact_V),
                         s.Q.n_states() > 0 ? "the optimal ones" : "those of the policy");
   }
   if (s.last) {

@@ -46,12 +46,6 @@ std::vector<double> exact_values(const env::FiniteMdp& mdp, const TrainConfig& c
   }
 }
 
-double rms_error(const std::vector<double>& V, const std::vector<double>& exact) {
-  double sum = 0;
-  for (size_t s = 0; s < V.size(); ++s) sum += (V[s] - exact[s]) * (V[s] - exact[s]);
-  return std::sqrt(sum / static_cast<double>(V.size()));
-}
-
 std::string tensor_name(uint64_t seed, const std::string& table) {
   return fmt::format("seed{}.{}", seed, table);
 }
@@ -146,7 +140,7 @@ class TrainingRun {
              .total_reward = mean_of_seeds(total_reward),
              .length = mean_of_seeds(length),
              .td_error = mean_of_seeds(td_error),
-             .value_error = exact_.empty() ? MeanOfSeeds{} : mean_of_seeds(value_error),
+             .value_error = {},
              .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
     run::NamedValues values;
     const auto add = [&](const std::string& name, const MeanOfSeeds& m) {
@@ -156,14 +150,14 @@ class TrainingRun {
     add("return", r.total_reward);
     add("length", r.length);
     add("td_error", r.td_error);
-    if (!exact_.empty()) add("value_error", r.value_error);
+    if (!exact_.empty()) add("value_error", *(r.value_error = mean_of_seeds(value_error)));
     run_.log(done_, "train", std::move(values));
     check_finite(r);
     return r;
   }
 
   void check_finite(const Report& r) {
-    if (std::isfinite(r.td_error.mean) && std::isfinite(r.value_error.mean)) return;
+    if (std::isfinite(r.td_error.mean) && (!r.value_error || std::isfinite(r.value_error->mean))) return;
     fail(ErrorCode::diverged,
          "diverged by episode {}: values are no longer finite; lower alpha. The last checkpoint is good", r.episode);
   }

@@ -17,9 +17,10 @@ namespace gradus::rl {
 
 // Means over the seeds, and over the episodes since the last report.
 struct Report {
-  int64_t episode = 0;                                      // so many are done
-  MeanOfSeeds total_reward, length, td_error, value_error;  // td_error: root mean square; value_error: see below
-  double steps_per_s = 0;                                   // environment steps of all seeds together
+  int64_t episode = 0;                         // so many are done
+  MeanOfSeeds total_reward, length, td_error;  // td_error: root mean square
+  std::optional<MeanOfSeeds> value_error{};    // against the exact values, where there are any
+  double steps_per_s = 0;                      // environment steps of all seeds together
 };
 
 struct TrainObserver {

@@ -26,4 +26,10 @@ MeanOfSeeds mean_of_seeds(const std::vector<double>& values) {
   return {.mean = mean, .standard_error = values.size() < 2 ? 0 : std::sqrt(squares / (n - 1) / n)};
 }
 
+double rms_error(const std::vector<double>& V, const std::vector<double>& exact) {
+  double sum = 0;
+  for (size_t s = 0; s < exact.size(); ++s) sum += (V[s] - exact[s]) * (V[s] - exact[s]);
+  return std::sqrt(sum / static_cast<double>(exact.size()));
+}
+
 }  // namespace gradus::rl

@@ -48,4 +48,7 @@ struct MeanOfSeeds {
 };
 MeanOfSeeds mean_of_seeds(const std::vector<double>& values);
 
+// Root mean square of V - exact over the states that `exact` has, the first of V.
+double rms_error(const std::vector<double>& V, const std::vector<double>& exact);
+
 }  // namespace gradus::rl

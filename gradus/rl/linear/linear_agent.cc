@@ -77,9 +77,9 @@ class LinearControlAgent final : public LinearAgent {
     for (int64_t t = 0; t < most_steps; ++t) {
       features().phi(s, phi);
       const int64_t a = greedy(algorithm_.Q().all(phi), rng);
-      PlayedStep step{.state = state_name(s), .action = action_name(actions, a), .next = {}};
+      PlayedStep step{.state = name_of(s), .action = action_name(actions, a), .next = {}};
       const env::StepResult m = take(episode_env, actions, a);
-      step.next = state_name(m.observation);
+      step.next = name_of(m.observation);
       step.reward = m.reward;
       step.terminated = m.terminated;
       step.truncated = m.truncated;
@@ -91,7 +91,6 @@ class LinearControlAgent final : public LinearAgent {
   }
 
  private:
-  std::string state_name(env::Observation s) { return name_of(s); }
   std::string action_name(const env::Discrete& actions, int64_t a) const {
     return mdp() == nullptr ? fmt::format("{}", actions.start + a) : mdp()->action_name(a);
   }

@@ -24,11 +24,7 @@ class ValueIteration final : public ControlLearner {
 
   EpisodeStats learn(env::FiniteEnv& env, Rng&) override {
     const Table before = Q_;
-    std::vector<double> V = greatest_values(Q_);
-    for (int64_t s = 0; s < Q_.n_states(); ++s) {
-      if (env.mdp().is_terminal(s)) V[static_cast<size_t>(s)] = 0;
-    }
-    Q_ = action_values_of(env.mdp(), V, c_.gamma);
+    Q_ = action_values_of(env.mdp(), greatest_values(Q_), c_.gamma);
     return change_of(before, Q_);
   }
 };
@@ -52,11 +48,7 @@ class TruncatedPolicyIteration final : public ControlLearner {
   EpisodeStats learn(env::FiniteEnv& env, Rng&) override {
     const Table before = Q_, pi = epsilon_greedy_policy(Q_, 0, 1e-12);
     for (int64_t sweep = 0; sweep < c_.n; ++sweep) {
-      std::vector<double> V = values_of(pi, Q_);
-      for (int64_t s = 0; s < Q_.n_states(); ++s) {
-        if (env.mdp().is_terminal(s)) V[static_cast<size_t>(s)] = 0;
-      }
-      Q_ = action_values_of(env.mdp(), V, c_.gamma);
+      Q_ = action_values_of(env.mdp(), values_of(pi, Q_), c_.gamma);
     }
     return change_of(before, Q_);
   }
