@@ -9,6 +9,7 @@
 #include "gradus/env/mountain_car.h"
 #include "gradus/env/random_walk.h"
 #include "gradus/rl/linear/feature_table.h"
+#include "gradus/rl/tabular/dynamic_programming.h"
 #include "gradus/rl/train_config.h"
 #include "gradus/rl/trial.h"
 
@@ -109,7 +110,7 @@ void linear_speed(int rounds, const Sink& sink) {
   config.env.max_episode_steps = 10000;
   config.learner.gamma = 1;
   config.learner.eps = 0;
-  Trial trial(rl::make_agent(config), 1);
+  Trial trial(rl::make_agent(config, 1), 1);
   trial.run(100);
   int64_t steps = 0, calls = 0;
   volatile double ends = 0;  // so that nothing is left out
@@ -178,6 +179,29 @@ void from_table_to_function(const Sink& sink) {
   }
 }
 
+// The same values as networks of one hidden layer, trained by td-network: the mean error of 4 seeds after 200 episodes
+// of 500 steps. What fits best is not known for a network.
+void from_table_to_network(const Sink& sink) {
+  constexpr int64_t kSeeds = 4;
+  rl::TrainConfig config;
+  config.algorithm = "td-network";
+  config.env.max_episode_steps = 500;
+  config.replay = {.buffer_size = 50000, .batch_size = 100, .train_freq = 2};
+  const std::vector<double> V = rl::evaluate_policy(*env::grid_world({}), rl::uniform_policy(25, 5), 0.9);
+  for (const int64_t width : {4, 16, 64}) {
+    config.network.hidden = {width};
+    std::vector<Trial> trials;
+    for (uint64_t seed = 1; seed <= kSeeds; ++seed) trials.emplace_back(rl::make_agent(config, seed), seed);
+    rl::run_trials(trials, 200);
+    std::vector<double> errors;
+    for (const Trial& trial : trials) errors.push_back(rl::rms_error(trial.agent().V(), V));
+    sink({{"values_as", fmt::format("network, {} hidden", width)},
+          {"numbers", 4 * width + 1},
+          {"td_rmse", rl::mean_of_seeds(errors).mean},
+          {"best_fit_rmse", std::nan("")}});
+  }
+}
+
 }  // namespace
 
 void rl(const RlOptions& options, const Sink& sink) {
@@ -187,6 +211,7 @@ void rl(const RlOptions& options, const Sink& sink) {
   seeds_on_threads(options.rounds, sink);
   bias_and_variance(sink);
   from_table_to_function(sink);
+  from_table_to_network(sink);
 }
 
 }  // namespace gradus::bench

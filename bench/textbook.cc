@@ -7,7 +7,7 @@
 namespace gradus::bench {
 
 bool TextbookCell::passes() const {
-  return std::abs(ours - book) <= allowed;
+  return (at_least && ours >= book) || std::abs(ours - book) <= allowed;
 }
 
 bool textbook(const TextbookOptions& options, const Sink& sink) {
@@ -29,6 +29,7 @@ bool textbook(const TextbookOptions& options, const Sink& sink) {
   textbook_prediction(options, row);
   textbook_games(options, row);
   textbook_linear(options, row);
+  textbook_networks(options, row);
   return all;
 }
 

@@ -20,6 +20,7 @@ struct TextbookCell {
   double book = 0, ours = 0;
   double allowed = 0;       // the largest difference that passes: half a printed digit, or three standard errors
   std::string remark = "";  // why this cell may differ
+  bool at_least = false;    // the book's number is a bound: ours may be greater by any amount
   bool passes() const;
 };
 using TextbookSink = std::function<void(const TextbookCell&)>;
@@ -30,5 +31,6 @@ void textbook_control(const TextbookOptions& options, const TextbookSink& sink);
 void textbook_prediction(const TextbookOptions& options, const TextbookSink& sink);  // Zhao 5, 6; S&B 6.2 and 7.2
 void textbook_games(const TextbookOptions& options, const TextbookSink& sink);       // S&B 5 and 6, Gymnasium
 void textbook_linear(const TextbookOptions& options, const TextbookSink& sink);      // Zhao 8, S&B 10
+void textbook_networks(const TextbookOptions& options, const TextbookSink& sink);    // Zhao 8
 
 }  // namespace gradus::bench

@@ -7,7 +7,7 @@
 #include "bench/textbook_trials.h"
 #include "gradus/env/grid_world.h"
 #include "gradus/env/mountain_car.h"
-#include "gradus/rl/linear/coordinates.h"
+#include "gradus/rl/coordinates.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/linear/oracles.h"
 #include "gradus/rl/linear/sarsa_linear.h"

@@ -27,6 +27,7 @@ ordered_json to_json(const rl::Report& r) {
                     {"return_standard_error", r.total_reward.standard_error},
                     {"length_mean", r.length.mean},
                     {"td_error", r.td_error.mean}};
+  if (r.bellman_residual) j["bellman_residual"] = r.bellman_residual->mean;
   if (r.value_error) j["value_error"] = r.value_error->mean;
   j["steps_per_s"] = r.steps_per_s;
   return j;
@@ -55,26 +56,26 @@ rl::TrainObserver RlOutput::observer() {
   observer.on_note = [this](const std::string& line) {
     watch_.show([&] { options_.json ? out_.json_line({{"event", "note"}, {"text", line}}) : out_.text(line + '\n'); });
   };
-  observer.on_report = [this](const rl::Report& r, int64_t episodes) {
-    watch_.show([&] { show_report(r, episodes); });
-  };
+  if (!options_.json) observer.on_begin = [this](int64_t done, int64_t episodes) { begin_line(done, episodes); };
+  observer.on_report = [this](const rl::Report& r, int64_t) { watch_.show([&] { show_report(r); }); };
   return observer;
 }
 
-void RlOutput::show_report(const rl::Report& r, int64_t episodes) {
+void RlOutput::begin_line(int64_t done, int64_t episodes) {
+  line_ =
+      std::make_unique<run::Progress>(run::ProgressOptions{.label = "train",
+                                                           .unit = "episodes",
+                                                           .total = episodes,
+                                                           .first = done,
+                                                           .terminal = out_.terminal(),
+                                                           .columns = out_.columns(),
+                                                           .interval_s = 0,
+                                                           .sink = [this](std::string_view text) { out_.text(text); },
+                                                           .now_s = {}});
+}
+
+void RlOutput::show_report(const rl::Report& r) {
   if (options_.json) return out_.json_line(to_json(r));
-  if (!line_) {
-    line_ =
-        std::make_unique<run::Progress>(run::ProgressOptions{.label = "train",
-                                                             .unit = "episodes",
-                                                             .total = episodes,
-                                                             .first = 0,
-                                                             .terminal = out_.terminal(),
-                                                             .columns = out_.columns(),
-                                                             .interval_s = 0,
-                                                             .sink = [this](std::string_view text) { out_.text(text); },
-                                                             .now_s = {}});
-  }
   last_detail_ = fmt::format("return {}  length {:.1f}  {} steps/s", with_error(r.total_reward), r.length.mean,
                              run::format_count(r.steps_per_s));
   line_->update(r.episode, last_detail_);

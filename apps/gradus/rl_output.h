@@ -29,7 +29,8 @@ class RlOutput {
 
  private:
   rl::TrainObserver observer();
-  void show_report(const rl::Report& report, int64_t episodes);
+  void begin_line(int64_t done, int64_t episodes);
+  void show_report(const rl::Report& report);
   void end_line();
   void show_summary(const rl::TrainSummary& summary);
   void show_summary_json(const rl::TrainSummary& summary);

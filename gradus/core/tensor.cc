@@ -212,8 +212,8 @@ bool Tensor::is_unique() const {
   return storage_ != nullptr && detail::references(storage_) == 1;
 }
 
-void Tensor::check_dtype(DType wanted) const {
-  require(dtype_ == wanted, "tensor: elements are {} but were asked for as {}", name(dtype_), name(wanted));
+void Tensor::wrong_dtype(DType wanted) const {
+  fail(ErrorCode::invalid_argument, "tensor: elements are {} but were asked for as {}", name(dtype_), name(wanted));
 }
 
 int64_t tensor_storages_created() {

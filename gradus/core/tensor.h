@@ -96,7 +96,11 @@ class Tensor {
   bool is_unique() const;  // no other tensor shares the storage
 
  private:
-  void check_dtype(DType wanted) const;
+  void check_dtype(DType wanted) const {
+    if (dtype_ != wanted) [[unlikely]]
+      wrong_dtype(wanted);
+  }
+  [[noreturn]] void wrong_dtype(DType wanted) const;
 
   detail::Storage* storage_ = nullptr;
   void* data_ = nullptr;

@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "gradus/core/rng.h"
-#include "gradus/env/finite_mdp.h"
+#include "gradus/core/safetensors.h"
 #include "gradus/rl/episode_stats.h"
 #include "gradus/rl/tabular/table.h"
 
@@ -32,8 +31,11 @@ class Agent {
   virtual std::vector<double> V() = 0;  // [n_states]
   virtual Table Q() = 0;                // [n_states, n_actions]; empty, too, if it learns no action values
 
-  // All that lasts from episode to episode, for checkpoints.
-  virtual std::vector<std::pair<std::string, Table*>> tables() = 0;
+  // All that lasts from episode to episode, by name, for checkpoints. Valid until the next episode.
+  virtual NamedTensors state() = 0;
+  // Goes on from the state of an agent of the same configuration. Throws corrupt on a tensor that is missing or has
+  // another shape.
+  virtual void restore(const NamedTensors& state) = 0;
 
   // Whether it has a policy of its own; else it learns the values of a given one.
   virtual bool has_policy() const = 0;

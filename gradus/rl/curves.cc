@@ -20,21 +20,37 @@ run::Series series(run::Database& db, const std::string& metric, std::string nam
   return s;
 }
 
+std::filesystem::path write(const std::filesystem::path& path, const run::Chart& chart) {
+  write_file_atomically(path, run::to_svg(chart));
+  return path;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
   run::Database db(run::RunPaths{directory}.database(), run::Database::Mode::read);
+  const run::Axis episodes{.label = "episode", .covers = {0}, .whole = true};
   run::Series returns = series(db, "return", "return"), lengths = series(db, "length", "episode length (right)");
   if (returns.points.empty()) return {};
   lengths.right_axis = true;
   const run::Chart chart{.title = fmt::format("{}: learning", title),
-                         .x = {.label = "episode", .covers = {0}, .whole = true},
+                         .x = episodes,
                          .y = {.label = "return, mean and standard error over seeds"},
                          .y_right = {.label = "steps", .covers = {0}},
                          .series = {std::move(returns), std::move(lengths)}};
-  const std::filesystem::path path = directory / "curves.svg";
-  write_file_atomically(path, run::to_svg(chart));
-  return {path};
+  // Means alone: on this scale a band around a mean is not symmetric.
+  std::vector<run::Series> errors;
+  for (const auto& [metric, name] : {std::pair{"td_error", "TD error of the updates"},
+                                     {"bellman_residual", "Bellman residual"},
+                                     {"value_error", "error of the values"}}) {
+    errors.push_back(series(db, metric, name));
+    errors.back().band.clear();
+  }
+  const run::Chart error_chart{.title = fmt::format("{}: errors", title),
+                               .x = episodes,
+                               .y = {.label = "root mean square, mean over seeds", .log_base = 10},
+                               .series = std::move(errors)};
+  return {write(directory / "curves.svg", chart), write(directory / "errors.svg", error_chart)};
 }
 
 }  // namespace gradus::rl

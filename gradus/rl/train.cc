@@ -16,8 +16,10 @@ namespace gradus::rl {
 
 namespace {
 
-constexpr char kTables[] = "tables.safetensors";
+constexpr char kAgents[] = "agents.safetensors";
 constexpr int64_t kCheckpoints = 10;  // of a run
+// States that a sweep over all, and a linear system, take no time for.
+constexpr int64_t kMostSwept = 20000, kMostSolved = 1000;
 
 void use_threads(const TrainConfig& config) {
   set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
@@ -29,43 +31,42 @@ std::shared_ptr<const env::FiniteMdp> mdp_of(const TrainConfig& config) {
   return env->finite() == nullptr ? nullptr : env->finite()->shared_mdp();
 }
 
+// The policy that a prediction evaluates.
+Table evaluated_policy(const env::FiniteMdp& mdp, const LearnerConfig& c) {
+  return named_policy(mdp, c.policy, c.policy_eps, c.gamma);
+}
+
 // What the algorithm's values should become; empty where it is not finite, or too large to solve in no time.
 std::vector<double> exact_values(const env::FiniteMdp& mdp, const TrainConfig& config) {
-  constexpr int64_t kMostSwept = 20000, kMostSolved = 1000;
   try {
     if (find_algorithm(config.algorithm).learns == Learns::control) {
       if (mdp.n_states() > kMostSwept) return {};
       return value_iteration(mdp, {.gamma = config.learner.gamma, .tolerance = 1e-10, .most_iterations = 100000}).V;
     }
     if (mdp.n_states() > kMostSolved) return {};
-    const LearnerConfig& t = config.learner;
-    return evaluate_policy(mdp, named_policy(mdp, t.policy, t.policy_eps, t.gamma), t.gamma);
+    return evaluate_policy(mdp, evaluated_policy(mdp, config.learner), config.learner.gamma);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::diverged) throw;
     return {};
   }
 }
 
-std::string tensor_name(uint64_t seed, const std::string& table) {
-  return fmt::format("seed{}.{}", seed, table);
+std::string prefix_of(uint64_t seed) {
+  return fmt::format("seed{}.", seed);
 }
 
-// Throws corrupt when a table is missing or has another size.
-void restore_tables(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agent) {
-  const auto tables = checkpoint.tensors.find(kTables);
-  if (tables == checkpoint.tensors.end()) {
-    fail(ErrorCode::corrupt, "checkpoint of step {}: {} is missing", checkpoint.step, kTables);
-  }
-  for (const auto& [name, table] : agent.tables()) {
-    if (table->values().empty()) continue;
-    const auto found = std::ranges::find(tables->second, tensor_name(seed, name), &NamedTensors::value_type::first);
-    const bool fits = found != tables->second.end() && found->second.dtype() == DType::f64 &&
-                      found->second.numel() == static_cast<int64_t>(table->values().size());
-    if (!fits) {
-      fail(ErrorCode::corrupt, "checkpoint of step {}: the table {} is missing or has another size", checkpoint.step,
-           tensor_name(seed, name));
+void restore_agent(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agent) {
+  NamedTensors own;
+  const std::string prefix = prefix_of(seed);
+  if (const auto file = checkpoint.tensors.find(kAgents); file != checkpoint.tensors.end()) {
+    for (const auto& [name, tensor] : file->second) {
+      if (name.starts_with(prefix)) own.emplace_back(name.substr(prefix.size()), tensor);
     }
-    std::ranges::copy(found->second.span<double>(), table->values().begin());
+  }
+  try {
+    agent.restore(own);
+  } catch (const Error& e) {
+    fail(e.code(), "checkpoint of step {}: {}, of seed {}: {}", checkpoint.step, kAgents, seed, e.what());
   }
 }
 
@@ -75,14 +76,17 @@ class TrainingRun {
   TrainingRun(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
       : run_(run), config_(config), observer_(observer), mdp_(mdp_of(config)) {
     for (int64_t i = 0; i < config.seeds; ++i) {
-      trials_.emplace_back(make_agent(config), static_cast<uint64_t>(config.seed + i));
+      const auto seed = static_cast<uint64_t>(config.seed + i);
+      trials_.emplace_back(make_agent(config, seed), seed);
     }
-    if (mdp_ != nullptr) exact_ = exact_values(*mdp_, config);
+    if (mdp_ == nullptr) return;
+    exact_ = exact_values(*mdp_, config);
+    if (find_algorithm(config.algorithm).learns == Learns::prediction) pi_ = evaluated_policy(*mdp_, config.learner);
   }
 
   void restore(const run::Checkpoint& checkpoint) {
     for (Trial& trial : trials_) {
-      restore_tables(checkpoint, trial.seed(), trial.agent());
+      restore_agent(checkpoint, trial.seed(), trial.agent());
       trial.continue_after(checkpoint.step);
     }
     done_ = checkpoint.step;
@@ -93,6 +97,7 @@ class TrainingRun {
     const int64_t per_checkpoint = std::max(per_report, config_.episodes / kCheckpoints);
     int64_t saved = done_;
     if (done_ == 0) checkpoint();  // from here on there is something to resume from
+    if (observer_.on_begin) observer_.on_begin(done_, config_.episodes);
     std::optional<Report> last;
     while (done_ < config_.episodes) {
       const int64_t n = std::min(per_report - done_ % per_report, config_.episodes - done_);
@@ -118,7 +123,7 @@ class TrainingRun {
 
  private:
   Report report(double seconds) {
-    std::vector<double> total_reward, length, td_error, value_error;
+    std::vector<double> total_reward, length, td_error, residual, value_error;
     int64_t steps = 0;
     for (const Trial& trial : trials_) {
       double reward = 0, squares = 0;
@@ -133,6 +138,7 @@ class TrainingRun {
       total_reward.push_back(reward / n);
       length.push_back(static_cast<double>(n_steps) / n);
       td_error.push_back(std::sqrt(squares / static_cast<double>(std::max<int64_t>(1, n_updates))));
+      if (mdp_ != nullptr && mdp_->n_states() <= kMostSwept) residual.push_back(residual_of(trial.agent()));
       if (!exact_.empty()) value_error.push_back(rms_error(trial.agent().V(), exact_));
       steps += n_steps;
     }
@@ -140,6 +146,7 @@ class TrainingRun {
              .total_reward = mean_of_seeds(total_reward),
              .length = mean_of_seeds(length),
              .td_error = mean_of_seeds(td_error),
+             .bellman_residual = {},
              .value_error = {},
              .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
     run::NamedValues values;
@@ -150,10 +157,16 @@ class TrainingRun {
     add("return", r.total_reward);
     add("length", r.length);
     add("td_error", r.td_error);
+    if (!residual.empty()) add("bellman_residual", *(r.bellman_residual = mean_of_seeds(residual)));
     if (!exact_.empty()) add("value_error", *(r.value_error = mean_of_seeds(value_error)));
     run_.log(done_, "train", std::move(values));
     check_finite(r);
     return r;
+  }
+
+  double residual_of(Agent& agent) const {
+    const double gamma = config_.learner.gamma;
+    return pi_ ? bellman_residual(*mdp_, *pi_, agent.V(), gamma) : optimality_residual(*mdp_, agent.Q(), gamma);
   }
 
   void check_finite(const Report& r) {
@@ -164,12 +177,10 @@ class TrainingRun {
 
   void checkpoint() {
     run::Checkpoint c{.step = done_};
-    NamedTensors& tensors = c.tensors[kTables];
-    for (Trial& trial : trials_) {
-      for (const auto& [name, table] : trial.agent().tables()) {
-        if (table->values().empty()) continue;
-        tensors.emplace_back(tensor_name(trial.seed(), name),
-                             Tensor::from<double>(table->values(), {table->n_states(), table->n_actions()}));
+    NamedTensors& tensors = c.tensors[kAgents];
+    for (const Trial& trial : trials_) {
+      for (auto& [name, tensor] : trial.agent().state()) {
+        tensors.emplace_back(prefix_of(trial.seed()) + name, std::move(tensor));
       }
     }
     run_.checkpoint(std::move(c));
@@ -199,6 +210,7 @@ class TrainingRun {
   const std::shared_ptr<const env::FiniteMdp> mdp_;  // of a finite environment
   std::vector<Trial> trials_;
   std::vector<double> exact_;
+  std::optional<Table> pi_;  // that is evaluated, if one is
   int64_t done_ = 0;
 };
 
@@ -208,7 +220,6 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                    std::vector<std::string> command_line, const TrainObserver& observer) {
   config.check();
   use_threads(config);
-  make_agent(config);  // what is wrong with it is said before there is a run folder
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
@@ -252,8 +263,9 @@ Trained load_run(const std::filesystem::path& directory) {
   }
   const run::Checkpoint checkpoint = run::load_checkpoint(*folder);
   Trained t{.config = config_of_run(directory), .agent = nullptr};
-  t.agent = make_agent(t.config);
-  restore_tables(checkpoint, static_cast<uint64_t>(t.config.seed), *t.agent);
+  const auto seed = static_cast<uint64_t>(t.config.seed);
+  t.agent = make_agent(t.config, seed);
+  restore_agent(checkpoint, seed, *t.agent);
   return t;
 }
 

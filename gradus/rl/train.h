@@ -17,14 +17,16 @@ namespace gradus::rl {
 
 // Means over the seeds, and over the episodes since the last report.
 struct Report {
-  int64_t episode = 0;                         // so many are done
-  MeanOfSeeds total_reward, length, td_error;  // td_error: root mean square
-  std::optional<MeanOfSeeds> value_error{};    // against the exact values, where there are any
-  double steps_per_s = 0;                      // environment steps of all seeds together
+  int64_t episode = 0;                            // so many are done
+  MeanOfSeeds total_reward, length, td_error;     // td_error: root mean square
+  std::optional<MeanOfSeeds> bellman_residual{};  // of the values (dynamic_programming.h), in a finite environment
+  std::optional<MeanOfSeeds> value_error{};       // against the exact values, where there are any
+  double steps_per_s = 0;                         // environment steps of all seeds together
 };
 
 struct TrainObserver {
   std::function<void(const std::string& line)> on_note{};
+  std::function<void(int64_t done, int64_t episodes)> on_begin{};  // before the first episode of this process
   std::function<void(const Report&, int64_t episodes)> on_report{};
   std::function<bool()> should_stop{};
 };

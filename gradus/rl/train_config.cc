@@ -5,6 +5,7 @@
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
 #include "gradus/env/finite_env.h"
+#include "gradus/rl/deep/deep_agent.h"
 #include "gradus/rl/linear/linear_agent.h"
 #include "gradus/rl/tabular/tabular_agent.h"
 
@@ -42,10 +43,12 @@ void check_episodes_end(const env::FiniteEnv& env, const TrainConfig& c) {
 const std::vector<NamedAlgorithm>& algorithms() {
   static const std::vector<NamedAlgorithm> list = [] {
     std::vector<NamedAlgorithm> all;
-    for (const TabularAlgorithm& a : tabular_algorithms())
-      all.push_back({a.name, a.description, a.source, a.learns, true});
-    for (const LinearAlgorithm& a : linear_algorithms())
-      all.push_back({a.name, a.description, a.source, a.learns, false});
+    const auto add = [&](const auto& algorithms, ValuesAs values) {
+      for (const auto& a : algorithms) all.push_back({a.name, a.description, a.source, a.learns, values});
+    };
+    add(tabular_algorithms(), ValuesAs::table);
+    add(linear_algorithms(), ValuesAs::linear_function);
+    add(deep_algorithms(), ValuesAs::network);
     return all;
   }();
   return list;
@@ -71,16 +74,27 @@ void TrainConfig::check() const {
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   learner.check();
+  network.check();
+  replay.check();
+  make_agent(*this, 0);
 }
 
-std::unique_ptr<Agent> make_agent(const TrainConfig& c) {
+std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
+  const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);
   std::unique_ptr<env::Env> env = env::make_env(c.env);
   if (env->finite() != nullptr) check_episodes_end(*env->finite(), c);
-  if (!find_algorithm(c.algorithm).tabular)
-    return make_linear_agent(c.algorithm, std::move(env), c.features, c.learner);
+  switch (algorithm.values) {
+    case ValuesAs::linear_function:
+      return make_linear_agent(c.algorithm, std::move(env), c.features, c.learner);
+    case ValuesAs::network:
+      return std::ranges::find(deep_algorithms(), algorithm.name, &DeepAlgorithm::name)
+          ->make(std::move(env), {.learner = c.learner, .network = c.network, .replay = c.replay}, seed);
+    case ValuesAs::table:
+      break;
+  }
   require(env->finite() != nullptr,
-          "{0}/{1}: {0} has no table of states, as tabular algorithms need; use a linear one, "
-          "such as sarsa-linear",
+          "{0}/{1}: {0} has no table of states, as tabular algorithms need; use a linear one, such as sarsa-linear, or "
+          "a network, such as dqn",
           c.env.name, c.algorithm);
   return std::make_unique<TabularAgent>(*env->finite(), c.algorithm, c.learner);
 }

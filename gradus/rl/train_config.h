@@ -8,6 +8,7 @@
 
 #include "gradus/env/catalogue.h"
 #include "gradus/rl/agent.h"
+#include "gradus/rl/deep/network_config.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/learner.h"
 
@@ -24,6 +25,8 @@ struct TrainConfig {
   env::EnvConfig env;
   LearnerConfig learner;
   FeaturesConfig features;
+  NetworkConfig network;
+  ReplayConfig replay;
 
   template <class F>
   void fields(F& f) {
@@ -37,25 +40,30 @@ struct TrainConfig {
     env.fields(f);
     learner.fields(f);
     f.section("features", features);
+    f.section("network", network);
+    f.section("replay", replay);
   }
 
-  // Throws invalid_argument on what is out of range or does not exist.
+  // Throws invalid_argument on what is out of range, does not exist, or does not fit together.
   void check() const;
 };
+
+enum class ValuesAs { table, linear_function, network };
 
 // An algorithm with one line about it.
 struct NamedAlgorithm {
   std::string_view name, description, source;
   Learns learns;
-  bool tabular;  // else its values are linear in features
+  ValuesAs values;
 };
 const std::vector<NamedAlgorithm>& algorithms();
 
 // Throws invalid_argument, naming the nearest known one.
 const NamedAlgorithm& find_algorithm(std::string_view name);
 
-// The agent of a configuration. Throws invalid_argument on an algorithm that does not fit the environment, episodes
-// that never end, and what environments and algorithms refuse.
-std::unique_ptr<Agent> make_agent(const TrainConfig& config);
+// The agent of a configuration, with what it knows before its first episode, drawn by the seed. Throws invalid_argument
+// on an algorithm that does not fit the environment, episodes that never end, and what environments and algorithms
+// refuse.
+std::unique_ptr<Agent> make_agent(const TrainConfig& config, uint64_t seed);
 
 }  // namespace gradus::rl

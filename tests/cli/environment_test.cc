@@ -34,7 +34,7 @@ TEST(TrainInAnEnvironment, ShowsValuesPolicyAndWhereThePicturesAre) {
   EXPECT_THAT(o.out, HasSubstr("Values and policy (seed 1):"));
   EXPECT_THAT(o.out, HasSubstr("\u2192"));
   EXPECT_THAT(o.out, HasSubstr("Root mean square error of the values:"));
-  for (const char* picture : {"curves.svg", "values.svg"}) {
+  for (const char* picture : {"curves.svg", "errors.svg", "values.svg"}) {
     EXPECT_THAT(o.out, HasSubstr(picture));
     EXPECT_THAT(read_file(folder / "run" / picture), HasSubstr("</svg>"));
   }
@@ -56,6 +56,17 @@ TEST(TrainInAnEnvironment, PrintsObjectsThatPlayAndEvalGoOnFrom) {
   const Outcome evaluated = run_program({"eval", run, "--episodes", "10", "--json"});
   EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
   EXPECT_EQ(last_object(evaluated.out)["episodes"], 10);
+}
+
+TEST(TrainInAnEnvironment, ANetworkIsTrainedAndPlayed) {
+  const TemporaryFolder folder;
+  const std::string run = (folder / "run").string();
+  const Outcome o = run_program({"train", "grid/off-policy-dqn", "episodes=250", "--json", "--out", run});
+  ASSERT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_LT(last_object(o.out)["value_error"], 1);
+  const Outcome played = run_program({"play", run, "--json"});
+  EXPECT_EQ(played.exit_code, 0) << played.err;
+  EXPECT_EQ(last_object(played.out)["terminated"], true);
 }
 
 TEST(TrainInAnEnvironment, InterruptedAndResumedEndsWithTheSameBits) {
@@ -111,11 +122,12 @@ TEST(TrainInAnEnvironment, WhatCannotBeLearnedLeavesNoFolder) {
                              "no start reaches the target"},
                         Case{{"grid.target_is_terminal=false", "gamma=1"}, "the episodes of grid never end"},
                         Case{{"algorithm=off-policy-q-learning", "behaviour=up", "behaviour_eps=0"},
-                             "the behaviour policy never takes right"}}) {
+                             "the behaviour policy never takes right"},
+                        Case{{"algorithm=dqn", "network.hidden=0"}, "network.hidden has a width of 0"}}) {
     Words words = {"train", "grid", "--out", (folder / "run").string()};
     words.insert(words.end(), c.settings.begin(), c.settings.end());
     const Outcome o = run_program(words);
-    EXPECT_EQ(o.exit_code, 1) << c.says;
+    EXPECT_EQ(o.exit_code, 2) << c.says;
     EXPECT_THAT(o.err, HasSubstr(c.says));
     EXPECT_FALSE(std::filesystem::exists(folder / "run"));
   }

@@ -97,6 +97,21 @@ TEST(EvaluatePolicy, IsTheEndOfALongIteration) {
 }
 
 // Sutton & Barto, example 6.2: 1/6 to 5/6, and 0 at both ends.
+TEST(BellmanResidual, IsZeroForTheSolutionAndTheSizeOfAStepElsewhere) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto mdp = random_mdp({.seed = seed});
+    const Table pi = random_policy(*mdp, seed);
+    EXPECT_NEAR(bellman_residual(*mdp, pi, evaluate_policy(*mdp, pi, 0.9), 0.9), 0, 1e-11);
+    EXPECT_NEAR(optimality_residual(*mdp, value_iteration(*mdp, {.gamma = 0.9}).Q, 0.9), 0, 1e-11);
+  }
+  // A value of 3 in the one state should be 1 + 0.5 * 3; that of the other action, which ends with 0, should be 0.
+  EXPECT_NEAR(bellman_residual(*loop(1), uniform_policy(1, 1), {3}, 0.5), 0.5, 1e-15);
+  EXPECT_NEAR(optimality_residual(*loop(1), Table(1, 1, 3), 0.5), 0.5, 1e-15);
+  EXPECT_NEAR(optimality_residual(*loop(2), Table(1, 2, 3), 0.5), std::sqrt((0.25 + 9) / 2), 1e-15);
+  EXPECT_NEAR(bellman_residual(*loop(2), uniform_policy(1, 2), {3}, 0.5), 1.75, 1e-15);  // 2.5 / 2 - 3
+}
+
 TEST(EvaluatePolicy, OfARandomWalkIsTheChanceToEndAtTheRight) {
   const auto walk = env::random_walk({.states = 5});
   expect_near(evaluate_policy(*walk, uniform_policy(7, 1), 1), {1. / 6, 2. / 6, 3. / 6, 4. / 6, 5. / 6, 0, 0}, 1e-14);

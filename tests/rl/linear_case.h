@@ -9,7 +9,7 @@
 #include "gradus/env/env.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/env/grid_world.h"
-#include "gradus/rl/linear/coordinates.h"
+#include "gradus/rl/coordinates.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/linear/oracles.h"
 #include "gradus/rl/tabular/dynamic_programming.h"

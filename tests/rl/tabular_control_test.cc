@@ -239,9 +239,12 @@ TEST_P(Control, DoesNotReadValuesOfTerminalStates) {
   EXPECT_EQ(Q(1, 0), 0);  // what nobody learns is shown as 0
 }
 
-std::vector<Table> tables_of(Trial& trial) {
-  std::vector<Table> all;
-  for (const auto& [name, table] : trial.agent().tables()) all.push_back(*table);
+// All that it knows, bit for bit.
+std::vector<std::vector<double>> numbers_of(const Trial& trial) {
+  std::vector<std::vector<double>> all;
+  for (const auto& [name, tensor] : trial.agent().state()) {
+    all.emplace_back(tensor.span<double>().begin(), tensor.span<double>().end());
+  }
   return all;
 }
 
@@ -256,14 +259,14 @@ INSTANTIATE_TEST_SUITE_P(Prediction, AnyAlgorithm, ::testing::ValuesIn(names_of(
 
 TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
   const env::FiniteEnv env = env_of(random_mdp({.seed = 5, .deviation = 0.5}), 20);
-  std::vector<std::vector<Table>> first;
+  std::vector<std::vector<std::vector<double>>> first;
   for (const int threads : {1, 2, 3}) {
     set_pool_threads(threads);
     std::vector<Trial> trials;
     for (uint64_t seed = 0; seed < 7; ++seed) trials.emplace_back(env, GetParam(), LearnerConfig{}, seed);
     run_trials(trials, 10);
-    std::vector<std::vector<Table>> all;
-    for (Trial& trial : trials) all.push_back(tables_of(trial));
+    std::vector<std::vector<std::vector<double>>> all;
+    for (Trial& trial : trials) all.push_back(numbers_of(trial));
     if (threads == 1) first = all;
     EXPECT_EQ(all, first) << threads << " threads";
   }
@@ -273,16 +276,15 @@ TEST_P(AnyAlgorithm, GivesTheSameBitsOnAnyNumberOfThreads) {
   }
 }
 
-// As a checkpoint has it: the tables of the first half, copied into a new learner, and the number of episodes.
-TEST_P(AnyAlgorithm, GoesOnFromItsTablesToTheSameBits) {
+// As a checkpoint has it: the state of the first half, restored in a new agent, and the number of episodes.
+TEST_P(AnyAlgorithm, GoesOnFromItsStateToTheSameBits) {
   const env::FiniteEnv env = env_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
   const LearnerConfig c{.alpha = 0.5, .alpha_power = 0.6, .eps = 0.5, .eps_decay = 0.9};
   Trial whole = trained(env, GetParam(), c, 20), half = trained(env, GetParam(), c, 12), rest(env, GetParam(), c, 1);
-  const auto from = half.agent().tables(), to = rest.agent().tables();
-  for (size_t i = 0; i < from.size(); ++i) *to[i].second = *from[i].second;
+  rest.agent().restore(half.agent().state());
   rest.continue_after(12);
   rest.run(8);
-  EXPECT_EQ(tables_of(rest), tables_of(whole));
+  EXPECT_EQ(numbers_of(rest), numbers_of(whole));
 }
 
 TEST_P(AnyAlgorithm, RefusesSettingsOutOfRange) {

@@ -7,6 +7,7 @@
 #include "gradus/env/finite_env.h"
 #include "gradus/rl/evaluation.h"
 #include "gradus/rl/picture.h"
+#include "gradus/run/config.h"
 #include "gradus/run/run_folder.h"
 #include "tests/core/expect_error.h"
 #include "tests/rl/tabular_case.h"
@@ -56,15 +57,16 @@ TEST(Train, WritesMetricsCheckpointAndPictures) {
 
   const run::RunPaths paths{folder / "run"};
   const std::vector<run::Metric> metrics = metrics_of(folder / "run");
-  EXPECT_EQ(metrics.size(), 32u);  // four rows of four means with their standard errors
+  EXPECT_EQ(metrics.size(), 40u);  // four rows of five means with their standard errors
   EXPECT_EQ(metrics.back().step, 103);
   EXPECT_EQ(config_of_run(folder / "run").env.grid.reward_other, -1);
   EXPECT_TRUE(std::filesystem::exists(paths.metrics_jsonl()));
   EXPECT_EQ(run::load_checkpoint(*run::latest_checkpoint(paths.checkpoints())).step, 103);
 
-  ASSERT_EQ(s.pictures.size(), 2u);
+  ASSERT_EQ(s.pictures.size(), 3u);
   EXPECT_EQ(s.pictures[0], folder / "run" / "curves.svg");
-  EXPECT_EQ(s.pictures[1], folder / "run" / "values.svg");
+  EXPECT_EQ(s.pictures[1], folder / "run" / "errors.svg");
+  EXPECT_EQ(s.pictures[2], folder / "run" / "values.svg");
   for (const auto& picture : s.pictures) EXPECT_THAT(read_file(picture), StartsWith("<svg"));
 }
 
@@ -93,12 +95,12 @@ TEST(Train, ReportsWhatTheTrialsDid) {
   EXPECT_EQ(s.last->length.mean, mean_of_seeds(lengths).mean);
 }
 
-// One of each frame and of all kinds of tables; tabular_control_test.cc has all algorithms without run folders, whose
-// synced files cost most of the time here.
+// One of each frame and of all kinds of state; tabular_control_test.cc and deep_test.cc have all algorithms without run
+// folders, whose synced files cost most of the time here.
 class TrainAny : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Some, TrainAny,
                          ::testing::Values("mc-exploring-starts", "mc-off-policy-control", "sarsa-lambda",
-                                           "double-q-learning", "td0"),
+                                           "double-q-learning", "td0", "lstd", "dqn"),
                          test_name);
 
 TEST_P(TrainAny, InterruptedAndResumedIsTheSameToTheBit) {
@@ -117,12 +119,12 @@ TEST_P(TrainAny, InterruptedAndResumedIsTheSameToTheBit) {
   EXPECT_EQ(parts.Q, whole.Q);
   EXPECT_EQ(parts.V, whole.V);
   EXPECT_EQ(metrics_of(folder / "parts"), metrics_of(folder / "whole"));
-  const auto tables_of = [&](const char* name) {
+  const auto agents_of = [&](const char* name) {
     const run::RunPaths paths{folder / name};
     const auto latest = *run::latest_checkpoint(paths.checkpoints());
-    return read_file(latest / "tables.safetensors");
+    return read_file(latest / "agents.safetensors");
   };
-  EXPECT_EQ(tables_of("parts"), tables_of("whole"));
+  EXPECT_EQ(agents_of("parts"), agents_of("whole"));
 }
 
 TEST(Train, AFinishedRunIsResumedToItsSummary) {
@@ -241,12 +243,25 @@ TEST(LoadRun, OfAPredictionHasValuesAndNoPolicy) {
   c.env.name = "walk";
   c.learner.gamma = 1;
   const TrainSummary s = train(folder / "run", c, {});
-  EXPECT_EQ(s.pictures.size(), 1u);  // a walk is no plane
+  EXPECT_EQ(s.pictures.size(), 2u);  // a walk is no plane
   EXPECT_NEAR(s.exact_V[2], 0.5, 1e-12);
   const Trained t = load_run(folder / "run");
   EXPECT_EQ(t.agent->V(), s.V);
   EXPECT_FALSE(t.agent->has_policy());
   EXPECT_GRADUS_ERROR(evaluate_greedy(*t.agent, 1, 10, 10), invalid_argument, "none of its own");
+}
+
+// A checkpoint of another shape, as after a change of config.toml.
+TEST(LoadRun, SaysWhichPartOfACheckpointDoesNotFit) {
+  const run::TempFolder folder;
+  TrainConfig c = path_task();
+  c.reports = 1;
+  train(folder / "run", c, {});
+  c.env.grid.map = "..T";
+  write_file_atomically(run::RunPaths{folder / "run"}.config(), run::write_config(c));
+  EXPECT_GRADUS_ERROR(load_run(folder / "run"), corrupt,
+                      "checkpoint of step 103: agents.safetensors, of seed 1: the tensor Q is f64 [25, 5], but must be "
+                      "f64 [3, 5]");
 }
 
 TEST(LoadRun, SaysWhatIsNoRun) {
@@ -263,7 +278,7 @@ TEST(Train, HasNoExactValuesWhereTheyAreNotFinite) {
   c.env.max_episode_steps = 50;
   const TrainSummary s = train(folder / "run", c, {});
   EXPECT_TRUE(s.exact_V.empty());
-  EXPECT_EQ(metrics_of(folder / "run").size(), 24u);  // no value errors
+  EXPECT_EQ(metrics_of(folder / "run").size(), 32u);  // no value errors
 }
 
 }  // namespace

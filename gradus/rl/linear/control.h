@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradus/core/error.h"
+#include "gradus/env/env.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/linear/values.h"
 
@@ -43,12 +44,16 @@ class LinearControl {
   LinearActionValues& Q() { return Q_; }
   const LinearActionValues& Q() const { return Q_; }
 
+  // [n_actions], valid until the next call.
+  std::span<const double> values_at(env::Observation s) {
+    features_.phi(s, phi_);
+    return Q_.all(phi_);
+  }
   // [n_points, n_actions]: the action values of points, such as all states of a grid.
   Table values_at(const std::vector<std::vector<double>>& points) {
     Table values(static_cast<int64_t>(points.size()), Q_.weights().n_actions());
     for (size_t i = 0; i < points.size(); ++i) {
-      features_.phi(points[i], phi_);
-      std::ranges::copy(Q_.all(phi_), values[static_cast<int64_t>(i)].begin());
+      std::ranges::copy(values_at(std::span(points[i])), values[static_cast<int64_t>(i)].begin());
     }
     return values;
   }

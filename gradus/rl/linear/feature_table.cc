@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "gradus/core/error.h"
-#include "gradus/rl/linear/coordinates.h"
+#include "gradus/rl/coordinates.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/linear/oracles.h"
 #include "gradus/rl/tabular/dynamic_programming.h"

@@ -1,11 +1,10 @@
 #include "gradus/rl/linear/linear_agent.h"
 
-#include <fmt/format.h>
+#include <numeric>
 
 #include "gradus/core/error.h"
-#include "gradus/env/finite_env.h"
-#include "gradus/env/mountain_car.h"
-#include "gradus/rl/linear/coordinates.h"
+#include "gradus/rl/agent_state.h"
+#include "gradus/rl/function_agent.h"
 #include "gradus/rl/linear/lstd.h"
 #include "gradus/rl/linear/q_learning_linear.h"
 #include "gradus/rl/linear/sarsa_linear.h"
@@ -15,40 +14,16 @@ namespace gradus::rl {
 
 namespace {
 
-// An environment whose episodes draw from the one stream of each training episode.
-struct EpisodeEnv {
-  env::Env& env;
-  Rng& rng;
-  const env::EnvSpec& spec() const { return env.spec(); }
-  env::Observation reset(std::optional<uint64_t>, const env::Options&) { return env.reset(rng.bits64(), {}); }
-  env::StepResult step(std::span<const double> action) { return env.step(action); }
-};
-
-std::string name_of(env::Observation s) {
-  return fmt::format("({:.4g})", fmt::join(s, ", "));
-}
-
-// What the agents share: the environment, shown as points, and features of them.
-class LinearAgent : public Agent {
+// What the agents share: features of what is observed.
+class LinearAgent : public FunctionAgent {
  public:
-  LinearAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config) : env_(std::move(env)) {
-    if (env::FiniteEnv* finite = env_->finite()) {
-      points_ = std::make_unique<CoordinateEnv>(*finite);
-      features_ = make_features(env::Space(points_->coordinates().box), config);
-    } else {
-      features_ = make_features(env_->spec().observation_space, config);
-    }
-  }
+  LinearAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config)
+      : FunctionAgent(std::move(env)), features_(make_features(this->env().spec().observation_space, config)) {}
 
  protected:
-  env::Env& env() { return points_ ? static_cast<env::Env&>(*points_) : *env_; }
   const Features& features() const { return *features_; }
-  const env::FiniteMdp* mdp() const { return points_ ? &env_->finite()->mdp() : nullptr; }
-  const std::vector<std::vector<double>>& points() const { return points_->coordinates().points; }
 
  private:
-  std::unique_ptr<env::Env> env_;
-  std::unique_ptr<CoordinateEnv> points_;  // of a finite environment
   std::unique_ptr<Features> features_;
 };
 
@@ -63,37 +38,14 @@ class LinearControlAgent final : public LinearAgent {
     EpisodeEnv episode_env{env(), rng};
     return algorithm_.episode(episode_env, rng);
   }
-  Table Q() override { return mdp() == nullptr ? Table() : algorithm_.values_at(points()); }
-  std::vector<double> V() override { return greatest_values(Q()); }
-  std::vector<std::pair<std::string, Table*>> tables() override { return {{"w", &algorithm_.Q().weights()}}; }
+  NamedTensors state() override { return state_of({{"w", &algorithm_.Q().weights()}}); }
+  void restore(const NamedTensors& state) override { rl::restore({{"w", &algorithm_.Q().weights()}}, state); }
   bool has_policy() const override { return true; }
 
-  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) override {
-    const env::Discrete actions = discrete_actions(env().spec());
-    std::vector<Entry> phi(static_cast<size_t>(features().n_entries()));
-    std::vector<PlayedStep> steps;
-    EpisodeEnv episode_env{env(), rng};
-    env::Observation s = episode_env.reset({}, {});
-    for (int64_t t = 0; t < most_steps; ++t) {
-      features().phi(s, phi);
-      const int64_t a = greedy(algorithm_.Q().all(phi), rng);
-      PlayedStep step{.state = name_of(s), .action = action_name(actions, a), .next = {}};
-      const env::StepResult m = take(episode_env, actions, a);
-      step.next = name_of(m.observation);
-      step.reward = m.reward;
-      step.terminated = m.terminated;
-      step.truncated = m.truncated;
-      steps.push_back(std::move(step));
-      if (m.terminated || m.truncated) break;
-      s = m.observation;
-    }
-    return steps;
-  }
-
  private:
-  std::string action_name(const env::Discrete& actions, int64_t a) const {
-    return mdp() == nullptr ? fmt::format("{}", actions.start + a) : mdp()->action_name(a);
-  }
+  std::vector<double> state_values() override { return greatest_values(action_values()); }
+  Table action_values() override { return algorithm_.values_at(points()->coordinates().points); }
+  int64_t greedy_action(env::Observation s, Rng& rng) override { return greedy(algorithm_.values_at(s), rng); }
 
   Algorithm<Features> algorithm_;
 };
@@ -102,35 +54,26 @@ class LinearControlAgent final : public LinearAgent {
 class LinearPredictionAgent : public LinearAgent {
  public:
   LinearPredictionAgent(std::unique_ptr<env::Env> env, const FeaturesConfig& config, const LearnerConfig& c)
-      : LinearAgent(std::move(env), config) {
-    require(mdp() != nullptr, "{}: prediction needs a policy to evaluate, which only finite environments have",
-            this->env().spec().id);
-    pi_ = named_policy(*mdp(), c.policy, c.policy_eps, c.gamma);
-  }
-  Table Q() override { return {}; }
-  std::vector<double> V() override {
-    std::vector<double> V;
-    std::vector<Entry> phi(static_cast<size_t>(features().n_entries()));
-    const std::vector<double> w = weights();
-    for (const auto& point : points()) {
-      features().phi(point, phi);
-      double v = 0;
-      for (const Entry& e : phi) v += w[static_cast<size_t>(e.index)] * e.value;
-      V.push_back(v);
-    }
-    return V;
-  }
+      : LinearAgent(std::move(env), config), pi_(mdp(), this->env().spec(), c.policy, c.policy_eps, c.gamma) {}
   bool has_policy() const override { return false; }
-  std::vector<PlayedStep> play(Rng&, int64_t) override {
-    fail(ErrorCode::invalid_argument, "it learns the values of a given policy, and has none of its own to play");
-  }
 
  protected:
   virtual std::vector<double> weights() const = 0;
-  int64_t act(Rng& rng) { return draw(pi_[static_cast<CoordinateEnv&>(env()).state()], rng); }
+  int64_t act(Rng& rng) { return pi_(points()->state(), rng); }
 
  private:
-  Table pi_;
+  std::vector<double> state_values() override {
+    const Table phi = feature_matrix(features(), points()->coordinates().points);
+    const std::vector<double> w = weights();
+    std::vector<double> V;
+    for (int64_t s = 0; s < phi.n_states(); ++s)
+      V.push_back(std::inner_product(w.begin(), w.end(), phi[s].begin(), 0.0));
+    return V;
+  }
+  Table action_values() override { return {}; }
+  int64_t greedy_action(env::Observation, Rng&) override { return 0; }  // never asked
+
+  GivenPolicy pi_;
 };
 
 class TdLinearAgent final : public LinearPredictionAgent {
@@ -149,7 +92,8 @@ class TdLinearAgent final : public LinearPredictionAgent {
     std::ranges::copy(td_.V().weights(), w_.values().begin());
     return stats;
   }
-  std::vector<std::pair<std::string, Table*>> tables() override { return {{"w", &w_}}; }
+  NamedTensors state() override { return state_of({{"w", &w_}}); }
+  void restore(const NamedTensors& state) override { rl::restore({{"w", &w_}}, state); }
 
  private:
   std::vector<double> weights() const override { return {w_.values().begin(), w_.values().end()}; }
@@ -167,7 +111,8 @@ class LstdAgent final : public LinearPredictionAgent {
     return lstd_.episode(
         episode_env, [this](env::Observation, Rng& r) { return act(r); }, rng);
   }
-  std::vector<std::pair<std::string, Table*>> tables() override { return lstd_.tables(); }
+  NamedTensors state() override { return state_of(lstd_.tables()); }
+  void restore(const NamedTensors& state) override { rl::restore(lstd_.tables(), state); }
 
  private:
   std::vector<double> weights() const override { return lstd_.weights(); }

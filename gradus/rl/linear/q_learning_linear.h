@@ -9,7 +9,7 @@
 
 #include "gradus/core/rng.h"
 #include "gradus/rl/linear/control.h"
-#include "gradus/rl/linear/episode.h"
+#include "gradus/rl/stepping.h"
 #include "gradus/rl/tabular/table.h"
 
 namespace gradus::rl {

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "gradus/core/rng.h"
-#include "gradus/rl/linear/episode.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/linear/values.h"
+#include "gradus/rl/stepping.h"
 
 namespace gradus::rl {
 

@@ -175,6 +175,29 @@ ExactSolution policy_iteration(const FiniteMdp& mdp, const PolicyIterationConfig
   return x;
 }
 
+double bellman_residual(const FiniteMdp& mdp, const Table& pi, const std::vector<double>& V, double gamma) {
+  const std::vector<double> target = values_of(pi, action_values_of(mdp, V, gamma));
+  double squares = 0, n = 0;
+  for (int64_t s = 0; s < mdp.n_states(); ++s) {
+    if (mdp.is_terminal(s)) continue;
+    const double residual = target[static_cast<size_t>(s)] - V[static_cast<size_t>(s)];
+    squares += residual * residual;
+    ++n;
+  }
+  return std::sqrt(squares / std::max(1.0, n));
+}
+
+double optimality_residual(const FiniteMdp& mdp, const Table& Q, double gamma) {
+  const Table target = action_values_of(mdp, greatest_values(Q), gamma);
+  double squares = 0, n = 0;
+  for (int64_t s = 0; s < mdp.n_states(); ++s) {
+    for (int64_t a = 0; a < mdp.n_actions() && !mdp.is_terminal(s); ++a, ++n) {
+      squares += (target(s, a) - Q(s, a)) * (target(s, a) - Q(s, a));
+    }
+  }
+  return std::sqrt(squares / std::max(1.0, n));
+}
+
 std::vector<double> stationary_distribution(const FiniteMdp& mdp, const Table& pi) {
   check_policy(mdp, pi);
   const int64_t n = mdp.n_states();

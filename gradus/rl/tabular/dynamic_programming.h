@@ -52,6 +52,12 @@ ExactSolution policy_iteration(const env::FiniteMdp& mdp, const PolicyIterationC
 // eps mean_a Q(s, a). Zhao, section 5.5 ("optimal eps-greedy policies").
 ExactSolution best_epsilon_soft(const env::FiniteMdp& mdp, double gamma, double eps);
 
+// How far values are from solving their Bellman equation, as a root mean square over the states that are not terminal:
+// of r_pi + gamma P_pi V - V for a policy's, and, over their actions, too, of r + gamma P max_a Q - Q for the
+// optimum's. 0 is the solution. "Bellman error" in Sutton & Barto, section 11.4; Zhao, section 8.2.5.
+double bellman_residual(const env::FiniteMdp& mdp, const Table& pi, const std::vector<double>& V, double gamma);
+double optimality_residual(const env::FiniteMdp& mdp, const Table& Q, double gamma);
+
 // How often states are visited in the long run under pi: d = d P_pi, sum 1. Zhao, section 8.2.1. Episodes that
 // terminate begin again from mdp.start(). Throws invalid_argument when the chain has no single stationary distribution.
 std::vector<double> stationary_distribution(const env::FiniteMdp& mdp, const Table& pi);

@@ -69,6 +69,9 @@ struct LearnerConfig {
 
   // Throws invalid_argument on what is out of range, naming key and value.
   void check() const;
+
+  // eps of the episode after one with this eps.
+  double eps_after(double now) const { return std::max(now * eps_decay, std::min(eps_least, eps)); }
 };
 
 // alpha, or alpha / N(s, a)^power with N the visits so far, this one included. Robbins and Monro's conditions hold for
@@ -114,7 +117,7 @@ class ControlLearner : public Learner {
 
   EpisodeStats episode(env::FiniteEnv& env, Rng& rng) final {
     const EpisodeStats stats = learn(env, rng);
-    eps_(0, 0) = std::max(eps_(0, 0) * c_.eps_decay, std::min(c_.eps_least, c_.eps));
+    eps_(0, 0) = c_.eps_after(eps_(0, 0));
     return stats;
   }
   const Table& Q() const override { return Q_; }

@@ -6,6 +6,7 @@
 
 #include "gradus/env/finite_env.h"
 #include "gradus/rl/agent.h"
+#include "gradus/rl/agent_state.h"
 #include "gradus/rl/tabular/learner.h"
 
 namespace gradus::rl {
@@ -20,7 +21,8 @@ class TabularAgent final : public Agent {
   // Terminal states, where nothing is learned, show 0.
   std::vector<double> V() override;
   Table Q() override;
-  std::vector<std::pair<std::string, Table*>> tables() override { return learner_->tables(); }
+  NamedTensors state() override { return state_of(learner_->tables()); }
+  void restore(const NamedTensors& state) override { rl::restore(learner_->tables(), state); }
   bool has_policy() const override { return learner_->Q().n_states() > 0; }
   std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) override;
 

@@ -17,6 +17,7 @@ namespace gradus::rl {
 struct Coordinates {
   env::Box box;                             // what holds them all
   std::vector<std::vector<double>> points;  // [n_states]
+  bool on_plane = false;                    // else the points are numbers
 };
 Coordinates coordinates_of(const env::FiniteMdp& mdp);
 

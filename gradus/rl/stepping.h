@@ -1,5 +1,5 @@
-// What the linear algorithms need of an environment. A concrete environment is called as
-// itself, inline where it can be; an env::Env through its virtual functions.
+// What algorithms that see observations need of an environment. A concrete environment is called as itself, inline
+// where it can be; an env::Env through its virtual functions.
 #pragma once
 
 #include <concepts>
@@ -22,7 +22,7 @@ concept Environment = requires(E& e, std::span<const double> action) {
 // Throws invalid_argument unless the actions are numbers 0 .. n - 1, whatever their first is.
 inline env::Discrete discrete_actions(const env::EnvSpec& spec) {
   const auto* actions = std::get_if<env::Discrete>(&spec.action_space);
-  require(actions != nullptr, "{}: the actions are {}, but linear action values need Discrete ones", spec.id,
+  require(actions != nullptr, "{}: the actions are {}, but action values need Discrete ones", spec.id,
           to_string(spec.action_space));
   return *actions;
 }
@@ -33,5 +33,14 @@ env::StepResult take(E& env, const env::Discrete& actions, int64_t a) {
   const auto element = static_cast<double>(actions.start + a);
   return env.step({&element, 1});
 }
+
+// An environment whose episodes draw from the one stream of each training episode.
+struct EpisodeEnv {
+  env::Env& env;
+  Rng& rng;
+  const env::EnvSpec& spec() const { return env.spec(); }
+  env::Observation reset(std::optional<uint64_t>, const env::Options&) { return env.reset(rng.bits64(), {}); }
+  env::StepResult step(std::span<const double> action) { return env.step(action); }
+};
 
 }  // namespace gradus::rl

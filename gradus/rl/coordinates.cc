@@ -1,4 +1,4 @@
-#include "gradus/rl/linear/coordinates.h"
+#include "gradus/rl/coordinates.h"
 
 #include <algorithm>
 
@@ -28,7 +28,8 @@ Coordinates coordinates_of(const env::FiniteMdp& mdp) {
     if (auto points = points_of(*picture, mdp.n_states()); !points.empty()) {
       return {.box = {.low = {0, 0},
                       .high = {static_cast<double>(picture->columns - 1), static_cast<double>(picture->rows - 1)}},
-              .points = std::move(points)};
+              .points = std::move(points),
+              .on_plane = true};
     }
   }
   Coordinates line{.box = {.low = {0}, .high = {static_cast<double>(mdp.n_states() - 1)}}, .points = {}};

@@ -1,0 +1,33 @@
+#include "gradus/rl/deep/network_config.h"
+
+#include <cmath>
+
+#include "gradus/core/error.h"
+
+namespace gradus::rl {
+
+void NetworkConfig::check() const {
+  for (const int64_t width : hidden) {
+    require(width >= 1 && width <= 65536, "network.hidden has a width of {}, but must have 1 to 65536", width);
+  }
+  require(activation == "relu" || activation == "tanh", "network.activation is '{}', but must be relu or tanh",
+          activation);
+  require(learning_rate > 0 && std::isfinite(learning_rate), "network.learning_rate is {}, but must be positive",
+          learning_rate);
+  require(clip_norm >= 0 && std::isfinite(clip_norm), "network.clip_norm is {}, but must be positive, or 0 for off",
+          clip_norm);
+}
+
+void ReplayConfig::check() const {
+  const auto check = [](const char* key, int64_t value, int64_t least) {
+    require(value >= least, "replay.{} is {}, but must be at least {}", key, value, least);
+  };
+  check("buffer_size", buffer_size, 1);
+  check("batch_size", batch_size, 1);
+  check("learning_starts", learning_starts, 0);
+  check("train_freq", train_freq, 1);
+  if (gradient_steps != -1) check("gradient_steps", gradient_steps, 1);
+  check("target_update_interval", target_update_interval, 1);
+}
+
+}  // namespace gradus::rl

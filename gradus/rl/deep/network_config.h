@@ -1,0 +1,54 @@
+// Settings of deep reinforcement learning: networks, and what is learned from again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gradus::rl {
+
+struct NetworkConfig {
+  std::vector<int64_t> hidden = {64, 64};
+  std::string activation = "relu";
+  bool action_as_input = false;
+  double learning_rate = 1e-3;
+  double clip_norm = 10;
+
+  template <class F>
+  void fields(F& f) {
+    f("hidden", hidden, "widths of the hidden layers");
+    f("activation", activation, "relu or tanh");
+    f("action_as_input", action_as_input,
+      "action values: the action is an input and its value the only output; else each action has an output");
+    f("learning_rate", learning_rate, "of Adam");
+    f("clip_norm", clip_norm, "gradients are scaled down to this norm; 0 = off");
+  }
+
+  // Throws invalid_argument on what is out of range, naming key and value.
+  void check() const;
+};
+
+struct ReplayConfig {
+  int64_t buffer_size = 10000;
+  int64_t batch_size = 64;
+  int64_t learning_starts = 100;
+  int64_t train_freq = 1;
+  int64_t gradient_steps = -1;
+  int64_t target_update_interval = 100;
+
+  template <class F>
+  void fields(F& f) {
+    f("buffer_size", buffer_size, "the last so many transitions are kept");
+    f("batch_size", batch_size, "transitions of an update, drawn from them at random");
+    f("learning_starts", learning_starts, "steps before the first update");
+    f("train_freq", train_freq, "steps between updates");
+    f("gradient_steps", gradient_steps,
+      "updates at a time; -1 = the algorithm's own: 1, and 100 for off-policy-dqn, whose episodes are nothing else");
+    f("target_update_interval", target_update_interval, "updates from one copy to the target network to the next");
+  }
+
+  // Throws invalid_argument on what is out of range, naming key and value.
+  void check() const;
+};
+
+}  // namespace gradus::rl

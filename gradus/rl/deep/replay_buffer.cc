@@ -1,0 +1,92 @@
+#include "gradus/rl/deep/replay_buffer.h"
+
+#include <algorithm>
+
+#include "gradus/core/error.h"
+#include "gradus/rl/agent_state.h"
+
+namespace gradus::rl {
+
+namespace {
+
+std::span<float> row(Tensor& t, int64_t i) {
+  return {t.data<float>() + i * t.dim(1), static_cast<size_t>(t.dim(1))};
+}
+std::span<const float> row(const Tensor& t, int64_t i) {
+  return {t.data<float>() + i * t.dim(1), static_cast<size_t>(t.dim(1))};
+}
+
+}  // namespace
+
+ReplayBuffer::ReplayBuffer(int64_t capacity, int64_t observation_size, int64_t action_size)
+    : s_(Tensor::empty({capacity, observation_size})),
+      a_(Tensor::empty({capacity, action_size})),
+      r_(Tensor::empty({capacity})),
+      s2_(Tensor::empty({capacity, observation_size})),
+      terminated_(Tensor::empty({capacity}, DType::u8)) {
+  GRADUS_CHECK(capacity >= 1);
+}
+
+void ReplayBuffer::add(const Transition& t) {
+  const int64_t i = added_++ % capacity();
+  std::ranges::copy(t.s, row(s_, i).begin());
+  std::ranges::copy(t.a, row(a_, i).begin());
+  r_.data<float>()[i] = t.r;
+  std::ranges::copy(t.s2, row(s2_, i).begin());
+  terminated_.data<uint8_t>()[i] = t.terminated;
+}
+
+Transition ReplayBuffer::operator[](int64_t i) const {
+  return {.s = row(s_, i),
+          .a = row(a_, i),
+          .r = r_.data<float>()[i],
+          .s2 = row(s2_, i),
+          .terminated = terminated_.data<uint8_t>()[i] != 0};
+}
+
+NamedTensors ReplayBuffer::state() const {
+  const int64_t n = size();
+  const int64_t added[] = {added_};
+  return {{"replay.s", s_.rows(0, n)},
+          {"replay.a", a_.rows(0, n)},
+          {"replay.r", r_.rows(0, n)},
+          {"replay.s2", s2_.rows(0, n)},
+          {"replay.terminated", terminated_.rows(0, n)},
+          {"replay.added", Tensor::from<int64_t>(added, {1})}};
+}
+
+void ReplayBuffer::restore(const NamedTensors& state) {
+  const int64_t added = find_in(state, "replay.added", {1}, DType::i64).data<int64_t>()[0];
+  if (added < 0) fail(ErrorCode::corrupt, "replay.added is {}, but must not be negative", added);
+  const int64_t n = std::min(added, capacity());
+  const auto take = [&](const char* name, Tensor& to, const Shape& shape) {
+    Tensor rows = to.rows(0, n);
+    rows.copy_from(find_in(state, name, shape, to.dtype()));
+  };
+  take("replay.s", s_, {n, s_.dim(1)});
+  take("replay.a", a_, {n, a_.dim(1)});
+  take("replay.r", r_, {n});
+  take("replay.s2", s2_, {n, s2_.dim(1)});
+  take("replay.terminated", terminated_, {n});
+  added_ = added;
+}
+
+Minibatch::Minibatch(int64_t size, int64_t n_inputs)
+    : s(Tensor::empty({size, n_inputs})),
+      s2(Tensor::empty({size, n_inputs})),
+      a(static_cast<size_t>(size)),
+      r(static_cast<size_t>(size)),
+      terminated(static_cast<size_t>(size)) {}
+
+void Minibatch::draw(const ReplayBuffer& buffer, const NetworkInputs& inputs, Rng& rng) {
+  for (size_t k = 0; k < r.size(); ++k) {
+    const Transition t = buffer[rng.below(buffer.size())];
+    inputs.fill(t.s, row(s, static_cast<int64_t>(k)));
+    inputs.fill(t.s2, row(s2, static_cast<int64_t>(k)));
+    a[k] = static_cast<int32_t>(t.a[0]);
+    r[k] = t.r;
+    terminated[k] = t.terminated;
+  }
+}
+
+}  // namespace gradus::rl

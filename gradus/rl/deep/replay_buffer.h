@@ -1,0 +1,61 @@
+// Experience that is learned from more than once. Lin 1992, "Self-improving reactive agents based on reinforcement
+// learning, planning and teaching"; Mnih et al. 2015, "Human-level control through deep reinforcement learning".
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gradus/core/rng.h"
+#include "gradus/core/safetensors.h"
+#include "gradus/rl/deep/network_inputs.h"
+
+namespace gradus::rl {
+
+// Of a step: s, a, r, s2 = S_t, A_t, R_{t+1}, S_{t+1}, and whether the task has ended there. A time limit has no place
+// here: after it s2 is worth what it would have been worth without.
+struct Transition {
+  std::span<const float> s, a;
+  float r = 0;
+  std::span<const float> s2;
+  bool terminated = false;
+};
+
+// The last `capacity` transitions.
+class ReplayBuffer {
+ public:
+  //   observation_size, action_size  numbers of an element of the spaces
+  ReplayBuffer(int64_t capacity, int64_t observation_size, int64_t action_size);
+
+  // Replaces the oldest when it is full.
+  void add(const Transition& t);
+  int64_t size() const { return added_ < capacity() ? added_ : capacity(); }
+  int64_t added() const { return added_; }  // since the beginning
+  int64_t capacity() const { return r_.dim(0); }
+  Transition operator[](int64_t i) const;  // in no order that means something;  0 <= i < size()
+
+  // For checkpoints: shared with the buffer, valid until the next `add`.
+  NamedTensors state() const;
+  void restore(const NamedTensors& state);  // throws corrupt
+
+ private:
+  Tensor s_, a_, r_, s2_;  // [capacity, ...] f32
+  Tensor terminated_;      // [capacity] u8
+  int64_t added_ = 0;
+};
+
+// Transitions drawn from a buffer, all equally likely, with replacement, as a network reads them.
+class Minibatch {
+ public:
+  Minibatch(int64_t size, int64_t n_inputs);
+  void draw(const ReplayBuffer& buffer, const NetworkInputs& inputs, Rng& rng);
+
+  int64_t size() const { return static_cast<int64_t>(r.size()); }
+
+  Tensor s, s2;                     // [size, n_inputs] f32
+  std::vector<int32_t> a;           // [size], numbers of Discrete actions
+  std::vector<double> r;            // [size]
+  std::vector<uint8_t> terminated;  // [size]
+};
+
+}  // namespace gradus::rl

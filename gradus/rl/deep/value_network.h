@@ -1,0 +1,64 @@
+// Values as a network, with the two things that make learning them work: a target network and Adam.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gradus/autograd/tape.h"
+#include "gradus/core/safetensors.h"
+#include "gradus/nn/mlp.h"
+#include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/episode_stats.h"
+#include "gradus/run/train_step.h"
+
+namespace gradus::rl {
+
+// v(s, w) with one value, or q(s, ., w) with one for each action; w_T are the weights of the target network, some time
+// ago's. Zhao, section 8.4; Mnih et al. 2015.
+class ValueNetwork {
+ public:
+  //   n_inputs, n_values  of a state
+  //   seed                of the first weights
+  // Throws invalid_argument on settings out of range.
+  ValueNetwork(int64_t n_inputs, int64_t n_values, const NetworkConfig& config, uint64_t seed);
+
+  // Of w and of w_T: [rows, n_values], row by row, valid until the next call.
+  //   x [rows, n_inputs] f32
+  std::span<const float> values(const Tensor& x) { return forward(online_, x); }
+  std::span<const float> target_values(const Tensor& x) { return forward(target_, x); }
+
+  // w <- w + Adam's step along mean_i delta_i grad v_i, delta_i = targets[i] - v_i, where v_i is value which[i] of row
+  // i. This is a semi-gradient: targets depend on weights, too, but are constants here. Adds the errors to stats.
+  // Throws diverged, naming the update, when something is no longer finite; w is as it was before.
+  void update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets, EpisodeStats& stats);
+  int64_t updates() const { return optimiser_.steps(); }
+
+  void update_target() { target_.follow(online_); }  // w_T <- w
+
+  // For checkpoints: weights of both and moments, shared with the networks.
+  NamedTensors state();
+  void restore(const NamedTensors& state);  // throws corrupt
+
+ private:
+  std::span<const float> forward(nn::Mlp& network, const Tensor& x);
+  // With the action as an input: (x, a / (n_values - 1)) for each row of x and each of its actions.
+  //   actions  `per_row` for each row of x
+  Tensor with_actions(const Tensor& x, std::span<const int32_t> actions, int64_t per_row) const;
+  // The tensors of a checkpoint, by name, in place.
+  template <class F>
+  void each_tensor(F f);
+
+  int64_t n_values_;
+  bool action_as_input_;
+  double learning_rate_;
+  nn::Mlp online_, target_;
+  optim::AdamW optimiser_;
+  run::TrainStep train_step_;
+  autograd::Tape tape_, inference_{autograd::Tape::Mode::inference};
+  std::vector<int32_t> all_actions_;  // 0 .. n_values - 1, as often as `forward` needed them
+  std::vector<double> weights_;       // of the loss
+};
+
+}  // namespace gradus::rl
