@@ -110,7 +110,7 @@ void linear_speed(int rounds, const Sink& sink) {
   config.env.max_episode_steps = 10000;
   config.learner.gamma = 1;
   config.learner.eps = 0;
-  Trial trial(rl::make_agent(config, 1), 1);
+  Trial trial(rl::make_episode_agent(config, 1), 1);
   trial.run(100);
   int64_t steps = 0, calls = 0;
   volatile double ends = 0;  // so that nothing is left out
@@ -191,7 +191,7 @@ void from_table_to_network(const Sink& sink) {
   for (const int64_t width : {4, 16, 64}) {
     config.network.hidden = {width};
     std::vector<Trial> trials;
-    for (uint64_t seed = 1; seed <= kSeeds; ++seed) trials.emplace_back(rl::make_agent(config, seed), seed);
+    for (uint64_t seed = 1; seed <= kSeeds; ++seed) trials.emplace_back(rl::make_episode_agent(config, seed), seed);
     rl::run_trials(trials, 200);
     std::vector<double> errors;
     for (const Trial& trial : trials) errors.push_back(rl::rms_error(trial.agent().V(), V));

@@ -46,7 +46,7 @@ size_t pairs_seen(rl::Agent& agent) {
 std::vector<rl::Trial> seeds_that_see(size_t pairs, const rl::TrainConfig& config, size_t n) {
   std::vector<rl::Trial> trials;
   for (uint64_t seed = 1; trials.size() < n; ++seed) {
-    rl::Trial trial(rl::make_agent(config, seed), seed);
+    rl::Trial trial(rl::make_episode_agent(config, seed), seed);
     trial.run(1);
     if (pairs_seen(trial.agent()) >= pairs) trials.push_back(std::move(trial));
   }

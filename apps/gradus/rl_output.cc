@@ -21,14 +21,14 @@ std::string with_error(const MeanOfSeeds& m) {
                               : fmt::format("{:.2f}", m.mean);
 }
 
-ordered_json to_json(const rl::Report& r) {
-  ordered_json j = {{"episode", r.episode},
-                    {"return_mean", r.total_reward.mean},
-                    {"return_standard_error", r.total_reward.standard_error},
-                    {"length_mean", r.length.mean},
-                    {"td_error", r.td_error.mean}};
-  if (r.bellman_residual) j["bellman_residual"] = r.bellman_residual->mean;
-  if (r.value_error) j["value_error"] = r.value_error->mean;
+ordered_json to_json(const rl::Report& r, rl::Agent::Unit unit) {
+  ordered_json j = {{unit == rl::Agent::Unit::steps ? "step" : "episode", r.done}};
+  if (r.total_reward) {
+    j["return_mean"] = r.total_reward->mean;
+    j["return_standard_error"] = r.total_reward->standard_error;
+    j["length_mean"] = r.length->mean;
+  }
+  for (const auto& [name, m] : r.metrics) j[name] = m.mean;
   j["steps_per_s"] = r.steps_per_s;
   return j;
 }
@@ -56,16 +56,18 @@ rl::TrainObserver RlOutput::observer() {
   observer.on_note = [this](const std::string& line) {
     watch_.show([&] { options_.json ? out_.json_line({{"event", "note"}, {"text", line}}) : out_.text(line + '\n'); });
   };
-  if (!options_.json) observer.on_begin = [this](int64_t done, int64_t episodes) { begin_line(done, episodes); };
-  observer.on_report = [this](const rl::Report& r, int64_t) { watch_.show([&] { show_report(r); }); };
+  observer.on_begin = [this](int64_t done, int64_t total, rl::Agent::Unit unit) { begin_line(done, total, unit); };
+  observer.on_report = [this](const rl::Report& r) { watch_.show([&] { show_report(r); }); };
   return observer;
 }
 
-void RlOutput::begin_line(int64_t done, int64_t episodes) {
+void RlOutput::begin_line(int64_t done, int64_t total, rl::Agent::Unit unit) {
+  unit_ = unit;
+  if (options_.json) return;
   line_ =
       std::make_unique<run::Progress>(run::ProgressOptions{.label = "train",
-                                                           .unit = "episodes",
-                                                           .total = episodes,
+                                                           .unit = unit == rl::Agent::Unit::steps ? "" : "episodes",
+                                                           .total = total,
                                                            .first = done,
                                                            .terminal = out_.terminal(),
                                                            .columns = out_.columns(),
@@ -75,10 +77,13 @@ void RlOutput::begin_line(int64_t done, int64_t episodes) {
 }
 
 void RlOutput::show_report(const rl::Report& r) {
-  if (options_.json) return out_.json_line(to_json(r));
-  last_detail_ = fmt::format("return {}  length {:.1f}  {} steps/s", with_error(r.total_reward), r.length.mean,
-                             run::format_count(r.steps_per_s));
-  line_->update(r.episode, last_detail_);
+  if (options_.json) return out_.json_line(to_json(r, unit_));
+  last_detail_.clear();
+  if (r.total_reward) {
+    last_detail_ = fmt::format("return {}  length {:.1f}  ", with_error(*r.total_reward), r.length->mean);
+  }
+  last_detail_ += fmt::format("{} steps/s", run::format_count(r.steps_per_s));
+  line_->update(r.done, last_detail_);
 }
 
 void RlOutput::end_line() {
@@ -88,7 +93,7 @@ void RlOutput::end_line() {
 
 void RlOutput::show_summary_json(const rl::TrainSummary& s) {
   ordered_json j = {{"event", "done"}};
-  if (s.last) j.update(to_json(*s.last));
+  if (s.last) j.update(to_json(*s.last, unit_));
   if (!s.V.empty()) j["values"] = s.V;
   if (s.Q.n_states() > 0) {
     for (int64_t i = 0; i < s.Q.n_states(); ++i) {
@@ -111,9 +116,9 @@ void RlOutput::show_summary(const rl::TrainSummary& s) {
     text += fmt::format("Root mean square error of the values: {:.4f}, against {}\n", rl::rms_error(s.V, s.exact_V),
                         s.Q.n_states() > 0 ? "the optimal ones" : "those of the policy");
   }
-  if (s.last) {
-    text += fmt::format("Return {}, length {} over the last episodes\n", with_error(s.last->total_reward),
-                        with_error(s.last->length));
+  if (s.last && s.last->total_reward) {
+    text += fmt::format("Return {}, length {} over the last episodes\n", with_error(*s.last->total_reward),
+                        with_error(*s.last->length));
   }
   const std::string run = s.directory.string(), program = program_invocation_name;
   text += fmt::format("\nThe run is in {}.", run);

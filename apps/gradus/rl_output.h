@@ -29,7 +29,7 @@ class RlOutput {
 
  private:
   rl::TrainObserver observer();
-  void begin_line(int64_t done, int64_t episodes);
+  void begin_line(int64_t done, int64_t total, rl::Agent::Unit unit);
   void show_report(const rl::Report& report);
   void end_line();
   void show_summary(const rl::TrainSummary& summary);
@@ -40,6 +40,7 @@ class RlOutput {
   OutputWatch watch_;
   std::unique_ptr<run::Progress> line_;
   std::string last_detail_;
+  rl::Agent::Unit unit_ = rl::Agent::Unit::episodes;
 };
 
 }  // namespace gradus::app

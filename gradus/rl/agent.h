@@ -1,8 +1,7 @@
-// An algorithm in its environment: what trains, whatever its values are made of. Trials train agents (trial.h).
+// An algorithm in its environment: what trains, whatever its values are made of.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "gradus/core/safetensors.h"
 #include "gradus/rl/episode_stats.h"
 #include "gradus/rl/tabular/table.h"
+#include "gradus/rl/training_stats.h"
 
 namespace gradus::rl {
 
@@ -24,14 +24,19 @@ class Agent {
  public:
   virtual ~Agent() = default;
 
-  // One episode of experience, learned from. All randomness comes from rng. Throws diverged.
-  virtual EpisodeStats episode(Rng& rng) = 0;
+  // What training is counted in: whole episodes, or steps of the environment.
+  enum class Unit { episodes, steps };
+  virtual Unit unit() const = 0;
+
+  // Trains on from `done` to `until` units, or, where it works in larger portions, a little further; returns how far it
+  // got. The same seed gives the same bits, however it is cut. Throws diverged.
+  virtual int64_t train(int64_t done, int64_t until, uint64_t seed, TrainingStats& stats) = 0;
 
   // Of each state of a finite environment; empty in another.
   virtual std::vector<double> V() = 0;  // [n_states]
   virtual Table Q() = 0;                // [n_states, n_actions]; empty, too, if it learns no action values
 
-  // All that lasts from episode to episode, by name, for checkpoints. Valid until the next episode.
+  // All that lasts, by name, for checkpoints. Valid until it trains on.
   virtual NamedTensors state() = 0;
   // Goes on from the state of an agent of the same configuration. Throws corrupt on a tensor that is missing or has
   // another shape.
@@ -42,6 +47,22 @@ class Agent {
   // One greedy episode without learning: until it ends, or `most_steps`. Ties are broken at random. Of an agent with a
   // policy.
   virtual std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) = 0;
+};
+
+// One that learns episode by episode. Trials train many of them (trial.h).
+class EpisodeAgent : public Agent {
+ public:
+  // One episode of experience, learned from. All randomness comes from rng. Throws diverged.
+  virtual EpisodeStats episode(Rng& rng) = 0;
+
+  Unit unit() const final { return Unit::episodes; }
+  int64_t train(int64_t done, int64_t until, uint64_t seed, TrainingStats& stats) final {
+    for (; done < until; ++done) {
+      Rng rng(seed, Purpose::sample, static_cast<uint64_t>(done));
+      stats.add(episode(rng));
+    }
+    return done;
+  }
 };
 
 }  // namespace gradus::rl

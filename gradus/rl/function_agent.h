@@ -12,7 +12,7 @@
 
 namespace gradus::rl {
 
-class FunctionAgent : public Agent {
+class FunctionAgent : public EpisodeAgent {
  public:
   explicit FunctionAgent(std::unique_ptr<env::Env> env);
 

@@ -70,95 +70,109 @@ void restore_agent(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agen
   }
 }
 
-// One training: its trials, and what to do with them.
+// One seed of a training.
+struct Trainee {
+  std::unique_ptr<Agent> agent;
+  uint64_t seed;
+  int64_t done = 0;
+  TrainingStats stats{};  // since the last report
+};
+
+// One training: its seeds side by side, and what to do with them.
 class TrainingRun {
  public:
   TrainingRun(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
       : run_(run), config_(config), observer_(observer), mdp_(mdp_of(config)) {
     for (int64_t i = 0; i < config.seeds; ++i) {
       const auto seed = static_cast<uint64_t>(config.seed + i);
-      trials_.emplace_back(make_agent(config, seed), seed);
+      trainees_.push_back({.agent = make_agent(config, seed), .seed = seed});
     }
+    total_ = unit() == Agent::Unit::steps ? config.steps : config.episodes;
     if (mdp_ == nullptr) return;
     exact_ = exact_values(*mdp_, config);
     if (find_algorithm(config.algorithm).learns == Learns::prediction) pi_ = evaluated_policy(*mdp_, config.learner);
   }
 
   void restore(const run::Checkpoint& checkpoint) {
-    for (Trial& trial : trials_) {
-      restore_agent(checkpoint, trial.seed(), trial.agent());
-      trial.continue_after(checkpoint.step);
+    for (Trainee& t : trainees_) {
+      restore_agent(checkpoint, t.seed, *t.agent);
+      t.done = checkpoint.step;
     }
     done_ = checkpoint.step;
   }
 
   TrainSummary work() {
-    const int64_t per_report = (config_.episodes + config_.reports - 1) / config_.reports;
-    const int64_t per_checkpoint = std::max(per_report, config_.episodes / kCheckpoints);
+    const int64_t per_report = (total_ + config_.reports - 1) / config_.reports;
+    const int64_t per_checkpoint = std::max(per_report, total_ / kCheckpoints);
     int64_t saved = done_;
     if (done_ == 0) checkpoint();  // from here on there is something to resume from
-    if (observer_.on_begin) observer_.on_begin(done_, config_.episodes);
+    if (observer_.on_begin) observer_.on_begin(done_, total_, unit());
     std::optional<Report> last;
-    while (done_ < config_.episodes) {
-      const int64_t n = std::min(per_report - done_ % per_report, config_.episodes - done_);
+    while (done_ < total_) {
       const auto start = std::chrono::steady_clock::now();
-      run_trials(trials_, n);
+      train_until(std::min(done_ + per_report - done_ % per_report, total_));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      done_ += n;
       last = report(seconds);
-      for (Trial& trial : trials_) trial.continue_after(done_);
-      if (observer_.on_report) observer_.on_report(*last, config_.episodes);
+      if (observer_.on_report) observer_.on_report(*last);
       const bool stop = observer_.should_stop && observer_.should_stop();
-      if (stop || done_ == config_.episodes || done_ - saved >= per_checkpoint) {
+      if (stop || done_ >= total_ || done_ - saved >= per_checkpoint) {
         checkpoint();
         saved = done_;
       }
-      if (stop && done_ < config_.episodes) {
+      if (stop && done_ < total_) {
         const std::string folder = run_.paths().directory.string();
-        fail(ErrorCode::interrupted, "interrupted after episode {}; go on with `gradus resume {}`", done_, folder);
+        fail(ErrorCode::interrupted, "interrupted after {} {}; go on with `gradus resume {}`",
+             unit() == Agent::Unit::steps ? "step" : "episode", done_, folder);
       }
     }
     return summary(last);
   }
 
  private:
+  Agent::Unit unit() const { return trainees_.front().agent->unit(); }
+
+  void train_until(int64_t until) {
+    parallel_for(std::ssize(trainees_), [&](int64_t i) {
+      Trainee& t = trainees_[static_cast<size_t>(i)];
+      t.stats = {};
+      t.done = t.agent->train(t.done, until, t.seed, t.stats);
+    });
+    done_ = trainees_.front().done;
+    for (const Trainee& t : trainees_) GRADUS_CHECK(t.done == done_);
+  }
+
   Report report(double seconds) {
-    std::vector<double> total_reward, length, td_error, residual, value_error;
+    std::vector<double> total_reward, length;
+    std::vector<std::pair<std::string, std::vector<double>>> metrics;
+    const auto add = [&](const std::string& name, double value) {
+      auto found = std::ranges::find(metrics, name, &std::pair<std::string, std::vector<double>>::first);
+      if (found == metrics.end()) found = metrics.insert(found, {name, {}});
+      found->second.push_back(value);
+    };
     int64_t steps = 0;
-    for (const Trial& trial : trials_) {
-      double reward = 0, squares = 0;
-      int64_t n_steps = 0, n_updates = 0;
-      for (const EpisodeStats& e : trial.episodes()) {
-        reward += e.total_reward;
-        n_steps += e.length;
-        squares += e.squared_td_error;
-        n_updates += e.updates;
+    for (const Trainee& t : trainees_) {
+      steps += t.stats.steps();
+      if (t.stats.episodes() > 0) {
+        total_reward.push_back(t.stats.total_reward());
+        length.push_back(t.stats.length());
       }
-      const auto n = static_cast<double>(trial.episodes().size());
-      total_reward.push_back(reward / n);
-      length.push_back(static_cast<double>(n_steps) / n);
-      td_error.push_back(std::sqrt(squares / static_cast<double>(std::max<int64_t>(1, n_updates))));
-      if (mdp_ != nullptr && mdp_->n_states() <= kMostSwept) residual.push_back(residual_of(trial.agent()));
-      if (!exact_.empty()) value_error.push_back(rms_error(trial.agent().V(), exact_));
-      steps += n_steps;
+      for (const auto& [name, value] : t.stats.metrics()) add(name, value);
+      if (mdp_ != nullptr && mdp_->n_states() <= kMostSwept) add("bellman_residual", residual_of(*t.agent));
+      if (!exact_.empty()) add("value_error", rms_error(t.agent->V(), exact_));
     }
-    Report r{.episode = done_,
-             .total_reward = mean_of_seeds(total_reward),
-             .length = mean_of_seeds(length),
-             .td_error = mean_of_seeds(td_error),
-             .bellman_residual = {},
-             .value_error = {},
-             .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
+    Report r{.done = done_, .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
     run::NamedValues values;
-    const auto add = [&](const std::string& name, const MeanOfSeeds& m) {
+    const auto show = [&](const std::string& name, const std::vector<double>& of_seeds) {
+      const MeanOfSeeds m = mean_of_seeds(of_seeds);
       values.emplace_back(name + "_mean", m.mean);
       values.emplace_back(name + "_standard_error", m.standard_error);
+      return m;
     };
-    add("return", r.total_reward);
-    add("length", r.length);
-    add("td_error", r.td_error);
-    if (!residual.empty()) add("bellman_residual", *(r.bellman_residual = mean_of_seeds(residual)));
-    if (!exact_.empty()) add("value_error", *(r.value_error = mean_of_seeds(value_error)));
+    if (!total_reward.empty()) {
+      r.total_reward = show("return", total_reward);
+      r.length = show("length", length);
+    }
+    for (const auto& [name, of_seeds] : metrics) r.metrics.emplace_back(name, show(name, of_seeds));
     run_.log(done_, "train", std::move(values));
     check_finite(r);
     return r;
@@ -170,17 +184,20 @@ class TrainingRun {
   }
 
   void check_finite(const Report& r) {
-    if (std::isfinite(r.td_error.mean) && (!r.value_error || std::isfinite(r.value_error->mean))) return;
-    fail(ErrorCode::diverged,
-         "diverged by episode {}: values are no longer finite; lower alpha. The last checkpoint is good", r.episode);
+    for (const auto& [name, m] : r.metrics) {
+      if (std::isfinite(m.mean)) continue;
+      fail(ErrorCode::diverged,
+           "diverged by {} {}: {} is no longer finite; lower the step size. The last checkpoint is good",
+           unit() == Agent::Unit::steps ? "step" : "episode", r.done, name);
+    }
   }
 
   void checkpoint() {
     run::Checkpoint c{.step = done_};
     NamedTensors& tensors = c.tensors[kAgents];
-    for (const Trial& trial : trials_) {
-      for (auto& [name, tensor] : trial.agent().state()) {
-        tensors.emplace_back(prefix_of(trial.seed()) + name, std::move(tensor));
+    for (const Trainee& t : trainees_) {
+      for (auto& [name, tensor] : t.agent->state()) {
+        tensors.emplace_back(prefix_of(t.seed) + name, std::move(tensor));
       }
     }
     run_.checkpoint(std::move(c));
@@ -191,8 +208,8 @@ class TrainingRun {
                    .directory = run_.paths().directory,
                    .last = last,
                    .mdp = mdp_,
-                   .V = trials_.front().agent().V(),
-                   .Q = trials_.front().agent().Q(),
+                   .V = trainees_.front().agent->V(),
+                   .Q = trainees_.front().agent->Q(),
                    .exact_V = exact_,
                    .pictures = {}};
     const std::string title = config_.env.name + '/' + config_.algorithm;
@@ -208,13 +225,18 @@ class TrainingRun {
   const TrainConfig config_;
   const TrainObserver& observer_;
   const std::shared_ptr<const env::FiniteMdp> mdp_;  // of a finite environment
-  std::vector<Trial> trials_;
+  std::vector<Trainee> trainees_;
   std::vector<double> exact_;
   std::optional<Table> pi_;  // that is evaluated, if one is
-  int64_t done_ = 0;
+  int64_t total_ = 0, done_ = 0;
 };
 
 }  // namespace
+
+const MeanOfSeeds* Report::find(std::string_view metric) const {
+  const auto found = std::ranges::find(metrics, metric, &std::pair<std::string, MeanOfSeeds>::first);
+  return found == metrics.end() ? nullptr : &found->second;
+}
 
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer) {
@@ -227,9 +249,8 @@ TrainSummary train(const std::filesystem::path& directory, const TrainConfig& co
                            .clock = {}});
   TrainingRun training(run, config, observer);
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} {} of {} episodes", directory.string(), config.env.name,
-                                 config.algorithm, config.seeds, config.seeds == 1 ? "training" : "trainings",
-                                 config.episodes));
+    observer.on_note(fmt::format("run {}: {}/{}, {} {}", directory.string(), config.env.name, config.algorithm,
+                                 config.seeds, config.seeds == 1 ? "training" : "trainings"));
   }
   return training.work();
 }
@@ -244,7 +265,7 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   TrainingRun training(resumed.run, config, observer);
   training.restore(resumed.checkpoint);
   if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: goes on after episode {}", directory.string(), resumed.checkpoint.step));
+    observer.on_note(fmt::format("run {}: goes on after {}", directory.string(), resumed.checkpoint.step));
   }
   return training.work();
 }

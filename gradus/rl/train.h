@@ -15,19 +15,22 @@
 
 namespace gradus::rl {
 
-// Means over the seeds, and over the episodes since the last report.
+// Means over the seeds, of what happened since the last report.
 struct Report {
-  int64_t episode = 0;                            // so many are done
-  MeanOfSeeds total_reward, length, td_error;     // td_error: root mean square
-  std::optional<MeanOfSeeds> bellman_residual{};  // of the values (dynamic_programming.h), in a finite environment
-  std::optional<MeanOfSeeds> value_error{};       // against the exact values, where there are any
-  double steps_per_s = 0;                         // environment steps of all seeds together
+  int64_t done = 0;                                            // episodes or steps, as the agent counts
+  std::optional<MeanOfSeeds> total_reward{}, length{};         // of the episodes that ended, if any did
+  std::vector<std::pair<std::string, MeanOfSeeds>> metrics{};  // td_error, bellman_residual, value_error, ...
+  double steps_per_s = 0;                                      // environment steps of all seeds together
+
+  // Null if it was not measured.
+  const MeanOfSeeds* find(std::string_view metric) const;
 };
 
 struct TrainObserver {
   std::function<void(const std::string& line)> on_note{};
-  std::function<void(int64_t done, int64_t episodes)> on_begin{};  // before the first episode of this process
-  std::function<void(const Report&, int64_t episodes)> on_report{};
+  // Before the first episode or step of this process; `total` is what the run is to do.
+  std::function<void(int64_t done, int64_t total, Agent::Unit unit)> on_begin{};
+  std::function<void(const Report&)> on_report{};
   std::function<bool()> should_stop{};
 };
 

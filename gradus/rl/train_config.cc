@@ -71,6 +71,7 @@ void TrainConfig::check() const {
   require(seeds >= 1 && seeds <= 10000, "seeds is {}, but must be 1 to 10000", seeds);
   require(threads >= 0 && threads <= 256, "threads is {}, but must be 0 (all cores) to 256", threads);
   require(episodes >= 1, "episodes is {}, but must be at least 1", episodes);
+  require(steps >= 1, "steps is {}, but must be at least 1", steps);
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   learner.check();
@@ -80,6 +81,10 @@ void TrainConfig::check() const {
 }
 
 std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
+  return make_episode_agent(c, seed);
+}
+
+std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& c, uint64_t seed) {
   const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);
   std::unique_ptr<env::Env> env = env::make_env(c.env);
   if (env->finite() != nullptr) check_episodes_end(*env->finite(), c);

@@ -20,6 +20,7 @@ struct TrainConfig {
   int64_t seeds = 1;
   int64_t threads = 0;
   int64_t episodes = 500;
+  int64_t steps = 100000;
   int64_t reports = 100;
   int64_t keep_checkpoints = 1;
   env::EnvConfig env;
@@ -34,7 +35,8 @@ struct TrainConfig {
     f("seed", seed, "key of all randomness; of the first of `seeds`");
     f("seeds", seeds, "trainings side by side, of seed, seed + 1, ...: their mean and standard error are shown");
     f("threads", threads, "compute threads; 0 = all cores; results do not depend on it");
-    f("episodes", episodes, "episodes of each training");
+    f("episodes", episodes, "episodes of each training; of algorithms that learn by episodes");
+    f("steps", steps, "steps in the environment of each training; of the others");
     f("reports", reports, "rows of metrics over the whole training");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
     env.fields(f);
@@ -60,6 +62,10 @@ const std::vector<NamedAlgorithm>& algorithms();
 
 // Throws invalid_argument, naming the nearest known one.
 const NamedAlgorithm& find_algorithm(std::string_view name);
+
+// The agent of a configuration whose algorithm learns episode by episode, as most do. Throws what make_agent throws,
+// and on another algorithm.
+std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& config, uint64_t seed);
 
 // The agent of a configuration, with what it knows before its first episode, drawn by the seed. Throws invalid_argument
 // on an algorithm that does not fit the environment, episodes that never end, and what environments and algorithms

@@ -14,7 +14,7 @@ namespace gradus::rl {
 // The same seed gives the same bits, however many trials run beside it and on whatever thread. Movable.
 class Trial {
  public:
-  Trial(std::unique_ptr<Agent> agent, uint64_t seed) : agent_(std::move(agent)), seed_(seed) {}
+  Trial(std::unique_ptr<EpisodeAgent> agent, uint64_t seed) : agent_(std::move(agent)), seed_(seed) {}
   // A tabular algorithm. Throws what make_learner throws.
   Trial(env::FiniteEnv env, std::string_view algorithm, const LearnerConfig& config, uint64_t seed)
       : Trial(std::make_unique<TabularAgent>(std::move(env), algorithm, config), seed) {}
@@ -22,18 +22,18 @@ class Trial {
   void run(int64_t episodes);
 
   uint64_t seed() const { return seed_; }
-  Agent& agent() const { return *agent_; }
+  EpisodeAgent& agent() const { return *agent_; }
   const std::vector<EpisodeStats>& episodes() const { return episodes_; }
 
-  // Forgets the stats of the first `episode` episodes; for one that goes on from a checkpoint, whose agent's tables are
-  // those after them.
+  // Forgets the stats of the first `episode` episodes; for one that goes on from a checkpoint, whose agent has the
+  // state after them.
   void continue_after(int64_t episode) {
     first_ = episode;
     episodes_.clear();
   }
 
  private:
-  std::unique_ptr<Agent> agent_;
+  std::unique_ptr<EpisodeAgent> agent_;
   uint64_t seed_;
   int64_t first_ = 0;
   std::vector<EpisodeStats> episodes_;  // from first_ on

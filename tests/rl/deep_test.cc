@@ -19,8 +19,8 @@ namespace {
 
 constexpr double kGamma = 0.8;
 
-std::unique_ptr<Agent> make_deep(std::string_view algorithm, std::unique_ptr<env::Env> env, const DeepConfig& config,
-                                 uint64_t seed = 1) {
+std::unique_ptr<EpisodeAgent> make_deep(std::string_view algorithm, std::unique_ptr<env::Env> env,
+                                        const DeepConfig& config, uint64_t seed = 1) {
   return std::ranges::find(deep_algorithms(), algorithm, &DeepAlgorithm::name)->make(std::move(env), config, seed);
 }
 

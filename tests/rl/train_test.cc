@@ -46,14 +46,11 @@ TEST(Train, WritesMetricsCheckpointAndPictures) {
   const run::TempFolder folder;
   std::vector<int64_t> reported;
   const TrainSummary s =
-      train(folder / "run", path_task(), {"test"}, {.on_report = [&](const Report& r, int64_t episodes) {
-              reported.push_back(r.episode);
-              EXPECT_EQ(episodes, 103);
-            }});
+      train(folder / "run", path_task(), {"test"}, {.on_report = [&](const Report& r) { reported.push_back(r.done); }});
   EXPECT_EQ(reported, (std::vector<int64_t>{26, 52, 78, 103}));
   EXPECT_EQ(s.directory, folder / "run");
   ASSERT_TRUE(s.last);
-  EXPECT_EQ(s.last->episode, 103);
+  EXPECT_EQ(s.last->done, 103);
 
   const run::RunPaths paths{folder / "run"};
   const std::vector<run::Metric> metrics = metrics_of(folder / "run");
@@ -90,9 +87,9 @@ TEST(Train, ReportsWhatTheTrialsDid) {
     lengths.push_back(length / 20);
     EXPECT_EQ(s.Q == trial.agent().Q(), seed == 1);
   }
-  EXPECT_EQ(s.last->total_reward.mean, mean_of_seeds(returns).mean);
-  EXPECT_EQ(s.last->total_reward.standard_error, mean_of_seeds(returns).standard_error);
-  EXPECT_EQ(s.last->length.mean, mean_of_seeds(lengths).mean);
+  EXPECT_EQ(s.last->total_reward->mean, mean_of_seeds(returns).mean);
+  EXPECT_EQ(s.last->total_reward->standard_error, mean_of_seeds(returns).standard_error);
+  EXPECT_EQ(s.last->length->mean, mean_of_seeds(lengths).mean);
 }
 
 // One of each frame and of all kinds of state; tabular_control_test.cc and deep_test.cc have all algorithms without run
@@ -173,7 +170,7 @@ TEST(Train, RefusesAContinuingTaskWithoutLimit) {
   c.algorithm = "mc-prediction";  // has episode_length
   c.episodes = 2;
   c.reports = 1;
-  EXPECT_EQ(train(folder / "run", c, {}).last->length.mean, 100);
+  EXPECT_EQ(train(folder / "run", c, {}).last->length->mean, 100);
 }
 
 TEST(Train, RefusesBadSettingsBeforeThereIsAFolder) {

@@ -3,7 +3,7 @@
 namespace gradus::rl {
 
 #define GRADUS_DEEP(make, name, learns, description, source) \
-  std::unique_ptr<Agent> make(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed);
+  std::unique_ptr<EpisodeAgent> make(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed);
 #include "gradus/rl/deep/algorithms.def"
 #undef GRADUS_DEEP
 

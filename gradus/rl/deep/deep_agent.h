@@ -24,7 +24,7 @@ struct DeepAlgorithm {
   std::string_view name, description, source;
   Learns learns;
   // Throws invalid_argument on settings out of range and an environment that does not fit.
-  std::unique_ptr<Agent> (*make)(std::unique_ptr<env::Env>, const DeepConfig&, uint64_t seed);
+  std::unique_ptr<EpisodeAgent> (*make)(std::unique_ptr<env::Env>, const DeepConfig&, uint64_t seed);
 };
 const std::vector<DeepAlgorithm>& deep_algorithms();
 

@@ -101,10 +101,11 @@ class OffPolicyDqn final : public DqnFrame {
 
 }  // namespace
 
-std::unique_ptr<Agent> make_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
+std::unique_ptr<EpisodeAgent> make_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
   return std::make_unique<Dqn>(std::move(env), config, seed);
 }
-std::unique_ptr<Agent> make_off_policy_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
+std::unique_ptr<EpisodeAgent> make_off_policy_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config,
+                                                  uint64_t seed) {
   return std::make_unique<OffPolicyDqn>(std::move(env), config, seed);
 }
 

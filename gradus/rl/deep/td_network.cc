@@ -48,7 +48,7 @@ class TdNetwork final : public ReplayAgent {
 
 }  // namespace
 
-std::unique_ptr<Agent> make_td_network(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
+std::unique_ptr<EpisodeAgent> make_td_network(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
   return std::make_unique<TdNetwork>(std::move(env), config, seed);
 }
 

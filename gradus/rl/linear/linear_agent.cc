@@ -143,8 +143,8 @@ const std::vector<LinearAlgorithm>& linear_algorithms() {
   return list;
 }
 
-std::unique_ptr<Agent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
-                                         const FeaturesConfig& features, const LearnerConfig& config) {
+std::unique_ptr<EpisodeAgent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
+                                                const FeaturesConfig& features, const LearnerConfig& config) {
   config.check();
   LearnerConfig c = config;
   const LinearControlConfig control{.alpha = alpha_of(c, features, 0.001), .gamma = c.gamma, .eps = c.eps};

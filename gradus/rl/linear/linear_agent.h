@@ -22,7 +22,7 @@ const std::vector<LinearAlgorithm>& linear_algorithms();
 // where its states lie (coordinates.h). The settings `alpha`, `gamma`, `eps`, and for prediction `policy` and
 // `policy_eps`, are those of LearnerConfig (with tiles the tilings share alpha); prediction needs a finite environment.
 // Throws invalid_argument on what does not fit.
-std::unique_ptr<Agent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
-                                         const FeaturesConfig& features, const LearnerConfig& config);
+std::unique_ptr<EpisodeAgent> make_linear_agent(std::string_view algorithm, std::unique_ptr<env::Env> env,
+                                                const FeaturesConfig& features, const LearnerConfig& config);
 
 }  // namespace gradus::rl

@@ -1,4 +1,4 @@
-// A tabular algorithm in a finite environment, as an Agent.
+// A tabular algorithm in a finite environment, as an EpisodeAgent.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace gradus::rl {
 
-class TabularAgent final : public Agent {
+class TabularAgent final : public EpisodeAgent {
  public:
   // Throws what make_learner throws.
   TabularAgent(env::FiniteEnv env, std::string_view algorithm, const LearnerConfig& config)
