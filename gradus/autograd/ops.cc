@@ -80,8 +80,10 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
-      if (bias != nullptr) kernels::bias_backward(d_y, bias->grad);
+      if (!weight.frozen) {
+        kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
+      }
+      if (bias != nullptr && !bias->frozen) kernels::bias_backward(d_y, bias->grad);
       if (!tape.needs_grad(x)) return;
       Tensor d_x = like(x.value());
       kernels::gemm(d_y, weight.value, d_x);  // dX = dY W

@@ -157,7 +157,7 @@ class TrainingRun {
         length.push_back(t.stats.length());
       }
       for (const auto& [name, value] : t.stats.metrics()) add(name, value);
-      if (mdp_ != nullptr && mdp_->n_states() <= kMostSwept) add("bellman_residual", residual_of(*t.agent));
+      if (mdp_ != nullptr) measure_exactly(*t.agent, add);
       if (!exact_.empty()) add("value_error", rms_error(t.agent->V(), exact_));
     }
     Report r{.done = done_, .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
@@ -178,9 +178,19 @@ class TrainingRun {
     return r;
   }
 
-  double residual_of(Agent& agent) const {
+  // How far values are from solving Bellman's equation, and what a policy that is no table of values is worth.
+  template <class Add>
+  void measure_exactly(Agent& agent, Add&& add) const {
     const double gamma = config_.learner.gamma;
-    return pi_ ? bellman_residual(*mdp_, *pi_, agent.V(), gamma) : optimality_residual(*mdp_, agent.Q(), gamma);
+    if (mdp_->n_states() > kMostSwept) return;
+    if (pi_) return add("bellman_residual", bellman_residual(*mdp_, *pi_, agent.V(), gamma));
+    if (const Table pi = agent.pi(); pi.n_states() > 0) {
+      if (exact_.empty() || mdp_->n_states() > kMostSolved) return;
+      add("policy_error", rms_error(evaluate_policy(*mdp_, pi, gamma), exact_));
+      add("greedy_policy_error", rms_error(evaluate_policy(*mdp_, first_greedy_policy(pi, 0), gamma), exact_));
+    } else {
+      add("bellman_residual", optimality_residual(*mdp_, agent.Q(), gamma));
+    }
   }
 
   void check_finite(const Report& r) {
@@ -209,9 +219,10 @@ class TrainingRun {
                    .last = last,
                    .mdp = mdp_,
                    .V = trainees_.front().agent->V(),
-                   .Q = trainees_.front().agent->Q(),
+                   .Q = trainees_.front().agent->pi(),
                    .exact_V = exact_,
                    .pictures = {}};
+    if (s.Q.n_states() == 0) s.Q = trainees_.front().agent->Q();
     const std::string title = config_.env.name + '/' + config_.algorithm;
     s.pictures = write_curves(s.directory, title);
     if (mdp_ != nullptr && mdp_->picture()) {

@@ -40,7 +40,7 @@ struct TrainSummary {
   std::optional<Report> last;
   std::shared_ptr<const env::FiniteMdp> mdp;  // of a finite environment, or null; what follows is of the first seed
   std::vector<double> V;                      // [n_states]
-  Table Q;                                    // [n_states, n_actions], or empty
+  Table Q;                                    // [n_states, n_actions], or pi(a|s), or empty
   std::vector<double> exact_V;  // what V should be: the optimum, or the policy's values; empty where there is none
   std::vector<std::filesystem::path> pictures;
 };

@@ -8,7 +8,7 @@
 
 #include "gradus/env/catalogue.h"
 #include "gradus/rl/agent.h"
-#include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/deep/deep_config.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/learner.h"
 
@@ -26,8 +26,12 @@ struct TrainConfig {
   env::EnvConfig env;
   LearnerConfig learner;
   FeaturesConfig features;
+  int64_t n_envs = 1;
   NetworkConfig network;
   ReplayConfig replay;
+  OnPolicyConfig on_policy;
+  TrustRegionConfig trust_region;
+  NormalizeConfig normalize;
 
   template <class F>
   void fields(F& f) {
@@ -42,8 +46,12 @@ struct TrainConfig {
     env.fields(f);
     learner.fields(f);
     f.section("features", features);
+    f("n_envs", n_envs, "environments that an agent acts in side by side; of algorithms that learn by steps");
     f.section("network", network);
     f.section("replay", replay);
+    f.section("on_policy", on_policy);
+    f.section("trust_region", trust_region);
+    f.section("normalize", normalize);
   }
 
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.
