@@ -22,7 +22,7 @@ std::vector<double> conjugate_gradient(std::span<const double> b, int64_t steps,
   double rr = dot(r, r);
   const double enough = tolerance * tolerance * rr;
   for (int64_t k = 0; k < steps && rr > enough; ++k) {
-    times(p, Ap);
+    times(std::span<const double>(p), std::span<double>(Ap));
     const double pAp = dot(p, Ap);
     if (!(pAp > 0)) break;
     const double alpha = rr / pAp;
