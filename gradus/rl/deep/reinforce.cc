@@ -17,6 +17,7 @@ class Reinforce final : public OnPolicyAgent {
 
  private:
   static DeepConfig returns_of(DeepConfig config) {
+    config.on_policy.check();
     config.on_policy.gae_lambda = 1;  // A_t = G_t - v(S_t)
     return config;
   }
