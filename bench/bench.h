@@ -110,4 +110,13 @@ struct RlOptions {
 };
 void rl(const RlOptions& options, const Sink& sink);
 
+// Steps a second of an environment, by random actions drawn beforehand: alone, 256 of them in VecEnv on one thread (the
+// caller), and on two.
+struct EnvOptions {
+  std::string name;         // as make_env takes it; "": all of the catalogue
+  int64_t steps = 200'000;  // of a measurement
+  int rounds = 9;
+};
+void env(const EnvOptions& options, const Sink& sink);
+
 }  // namespace gradus::bench

@@ -1,4 +1,4 @@
-// gradus bench peak|gemm|attention|train|exact|textbook|rl: measures what training runs, beside the machine's own
+// gradus bench peak|gemm|attention|train|exact|textbook|rl|env: measures what training runs, beside the machine's own
 // limits.
 #include "bench/bench.h"
 
@@ -136,6 +136,7 @@ using TrainOptions = Options<bench::TrainOptions>;
 using ExactOptions = Options<bench::ExactOptions>;
 using TextbookOptions = Options<bench::TextbookOptions>;
 using RlOptions = Options<bench::RlOptions>;
+using EnvOptions = Options<bench::EnvOptions>;
 
 template <class O>
 void declare_timed(CLI::App& command, O& o) {
@@ -217,6 +218,17 @@ void declare_rl(CLI::App& command, RlOptions& o) {
       ->capture_default_str();
 }
 
+void declare_env(CLI::App& command, EnvOptions& o) {
+  o.common.declare(command);
+  command.add_option("ENV", o.bench.name, "an environment or a program; default: all of `gradus list envs`");
+  command.add_option("--steps", o.bench.steps, "steps of a measurement")
+      ->check(CLI::Range(int64_t{256}, int64_t{1} << 40))
+      ->capture_default_str();
+  command.add_option("--rounds", o.bench.rounds, "measurements of each figure; the median is shown")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+}
+
 int run_peak(const PeakOptions& o, Output& out) {
   o.common.apply();
   bench::peak(o.bench, RowWriter(out, o.common.json));
@@ -267,6 +279,12 @@ int run_rl(const RlOptions& o, Output& out) {
   return kDone;
 }
 
+int run_env(const EnvOptions& o, Output& out) {
+  o.common.apply();
+  or_usage_error([&] { bench::env(o.bench, RowWriter(out, o.common.json)); });
+  return kDone;
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Work& work) {
@@ -281,6 +299,7 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
   add_command(*bench, work, "textbook", "The tables of the textbooks, cell by cell", declare_textbook, run_textbook);
   add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);
+  add_command(*bench, work, "env", "Steps a second of environments, alone and many at a time", declare_env, run_env);
 }
 
 }  // namespace gradus::app
