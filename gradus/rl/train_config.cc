@@ -74,6 +74,9 @@ void TrainConfig::check() const {
   require(steps >= 1, "steps is {}, but must be at least 1", steps);
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
+  require(evaluations >= 0 && evaluations <= reports, "evaluations is {}, but must be 0 to reports, which is {}",
+          evaluations, reports);
+  require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
   learner.check();
   network.check();
   replay.check();

@@ -23,6 +23,8 @@ struct TrainConfig {
   int64_t steps = 100000;
   int64_t reports = 100;
   int64_t keep_checkpoints = 1;
+  int64_t evaluations = 0;
+  int64_t evaluation_episodes = 10;
   env::EnvConfig env;
   LearnerConfig learner;
   FeaturesConfig features;
@@ -43,6 +45,8 @@ struct TrainConfig {
     f("steps", steps, "steps in the environment of each training; of the others");
     f("reports", reports, "rows of metrics over the whole training");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    f("evaluations", evaluations, "times at which the greedy policy is tried, without learning; the best is kept");
+    f("evaluation_episodes", evaluation_episodes, "episodes of each, always the same ones");
     env.fields(f);
     learner.fields(f);
     f.section("features", features);

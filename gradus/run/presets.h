@@ -13,8 +13,8 @@ struct Preset {
 };
 const std::vector<Preset>& presets();
 
-// Of "WHAT/HOW", or of "WHAT": the preset WHAT, HOW or "", and the preset WHAT/HOW, whose text goes over the other's, if
-// there is one. Throws invalid_argument, naming the nearest WHAT.
+// Of "WHAT/HOW", or of "WHAT": the preset WHAT, HOW or "", and the preset WHAT/HOW, whose text goes over the other's,
+// if there is one. Throws invalid_argument, naming the nearest WHAT.
 struct PresetChoice {
   Preset preset;
   std::string_view algorithm;
