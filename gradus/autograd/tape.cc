@@ -37,8 +37,7 @@ int64_t Tape::value_bytes() const {
 
 void Tape::backward(Var loss, double seed) {
   GRADUS_CHECK(recording() && loss.tape == this);
-  require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element",
-          to_string(value(loss).shape()));
+  require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element", value(loss).shape());
   Tensor d_loss = Tensor::empty(value(loss).shape(), value(loss).dtype());
   kernels::fill(d_loss, seed);
   accumulate(loss, std::move(d_loss));

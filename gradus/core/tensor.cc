@@ -171,8 +171,7 @@ Device Tensor::device() const {
 }
 
 Tensor Tensor::view(Shape shape) const {
-  require(shape.numel() == numel(), "view: {} has {} elements but {} has {}", to_string(shape_), numel(),
-          to_string(shape), shape.numel());
+  require(shape.numel() == numel(), "view: {} has {} elements but {} has {}", shape_, numel(), shape, shape.numel());
   Tensor t = *this;
   t.shape_ = shape;
   return t;
@@ -180,7 +179,7 @@ Tensor Tensor::view(Shape shape) const {
 
 Tensor Tensor::rows(int64_t begin, int64_t end) const {
   require(rank() >= 1 && 0 <= begin && begin <= end && end <= dim(0), "rows: [{}, {}) is not inside {}", begin, end,
-          to_string(shape_));
+          shape_);
   std::array<int64_t, Shape::kMaxRank> dims{};
   for (int i = 0; i < rank(); ++i) dims[static_cast<size_t>(i)] = dim(i);
   const int64_t stride = dim(0) == 0 ? 0 : numel() / dim(0);
@@ -199,8 +198,8 @@ Tensor Tensor::clone() const {
 }
 
 void Tensor::copy_from(const Tensor& source) {
-  require(source.shape_ == shape_ && source.dtype_ == dtype_, "copy: destination is {} {} but source is {} {}",
-          to_string(shape_), name(dtype_), to_string(source.shape_), name(source.dtype_));
+  require(source.shape_ == shape_ && source.dtype_ == dtype_, "copy: destination is {} {} but source is {} {}", shape_,
+          name(dtype_), source.shape_, name(source.dtype_));
   std::memcpy(data_, source.data_, bytes());
 }
 
@@ -225,3 +224,14 @@ void trim_tensor_storage() {
 }
 
 }  // namespace gradus
+
+auto fmt::formatter<gradus::Shape>::format(const gradus::Shape& shape, fmt::format_context& out) const
+    -> fmt::format_context::iterator {
+  return formatter<fmt::string_view>::format(gradus::to_string(shape), out);
+}
+
+auto fmt::formatter<gradus::DType>::format(gradus::DType dtype, fmt::format_context& out) const
+    -> fmt::format_context::iterator {
+  const std::string_view name = gradus::name(dtype);
+  return formatter<fmt::string_view>::format({name.data(), name.size()}, out);
+}

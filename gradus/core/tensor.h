@@ -111,7 +111,7 @@ class Tensor {
 template <class T>
 Tensor Tensor::from(std::span<const T> values, Shape shape) {
   require(static_cast<int64_t>(values.size()) == shape.numel(), "tensor: {} values do not fill the shape {}",
-          values.size(), to_string(shape));
+          values.size(), shape);
   Tensor t = empty(shape, dtype_of<T>::value);
   for (size_t i = 0; i < values.size(); ++i) t.data<T>()[i] = values[i];
   return t;
@@ -124,3 +124,13 @@ int64_t tensor_storages_created();
 void trim_tensor_storage();
 
 }  // namespace gradus
+
+// Messages print shapes and dtypes as they are, so that a check that passes formats nothing.
+template <>
+struct fmt::formatter<gradus::Shape> : fmt::formatter<fmt::string_view> {
+  auto format(const gradus::Shape& shape, fmt::format_context& out) const -> fmt::format_context::iterator;
+};
+template <>
+struct fmt::formatter<gradus::DType> : fmt::formatter<fmt::string_view> {
+  auto format(gradus::DType dtype, fmt::format_context& out) const -> fmt::format_context::iterator;
+};

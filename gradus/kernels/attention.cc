@@ -27,10 +27,9 @@ void check_shape(std::string_view op, const AttentionShape& s) {
 // `dtype` is that of the operation's first tensor. Text is made on failure only: these checks run in every step.
 void check_place(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
   if (!x.defined() || x.shape() != wanted) {
-    fail(ErrorCode::invalid_argument, "{}: {} is {} but must be {}", op, what, to_string(x.shape()), to_string(wanted));
+    fail(ErrorCode::invalid_argument, "{}: {} is {} but must be {}", op, what, x.shape(), wanted);
   }
-  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed; convert it first", op,
-          name(dtype));
+  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed; convert it first", op, dtype);
   if (x.device().type != DeviceType::cpu) {
     fail(ErrorCode::unsupported, "{}: {} is on {}, but attention runs on the cpu only; copy it there", op, what,
          name(x.device()));
@@ -39,8 +38,8 @@ void check_place(std::string_view op, std::string_view what, const Tensor& x, Sh
 
 void check_tensor(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
   check_place(op, what, x, wanted, dtype);
-  require(x.dtype() == dtype, "{}: {} is {} but the first argument is {}; give all in one dtype", op, what,
-          name(x.dtype()), name(dtype));
+  require(x.dtype() == dtype, "{}: {} is {} but the first argument is {}; give all in one dtype", op, what, x.dtype(),
+          dtype);
 }
 
 // One that holds sums: f64 beside f64, else f32.
@@ -49,8 +48,8 @@ DType sum_dtype(DType dtype) {
 }
 void check_sums(std::string_view op, std::string_view what, const Tensor& x, Shape wanted, DType dtype) {
   check_place(op, what, x, wanted, dtype);
-  require(x.dtype() == sum_dtype(dtype), "{}: {} is {} but must be {} beside {}", op, what, name(x.dtype()),
-          name(sum_dtype(dtype)), name(dtype));
+  require(x.dtype() == sum_dtype(dtype), "{}: {} is {} but must be {} beside {}", op, what, x.dtype(), sum_dtype(dtype),
+          dtype);
 }
 
 void check_overlap(std::string_view op, std::string_view what, const Tensor& out, std::string_view what_in,
@@ -173,7 +172,7 @@ KeyValuePages make_key_value_pages(int64_t n_pages, const AttentionShape& shape,
   constexpr std::string_view op = "make_key_value_pages";
   check_shape(op, shape);
   require(n_pages >= 0, "{}: {} pages asked for, but the number must not be negative", op, n_pages);
-  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed", op, name(dtype));
+  require(is_floating(dtype), "{}: dtype is {}, but f64, f32, bf16 or f16 is needed", op, dtype);
   const PageShapes shapes = page_shapes(n_pages, shape, dtype);
   return {.keys = Tensor::empty(shapes.keys, dtype), .values = Tensor::empty(shapes.values, dtype)};
 }

@@ -27,7 +27,7 @@ requires(sizeof(To) == 2) void convert_range(const float* x, int64_t n, To* y) {
 void convert(const Tensor& x, Tensor& y) {
   require_cpu("convert", x);
   require_cpu("convert", y);
-  require(x.shape() == y.shape(), "convert: y is {} but x is {}", to_string(y.shape()), to_string(x.shape()));
+  require(x.shape() == y.shape(), "convert: y is {} but x is {}", y.shape(), x.shape());
   if (x.dtype() == y.dtype()) return y.copy_from(x);
   const bool by_float = (x.dtype() == DType::f64 && size_of(y.dtype()) == 2) ||
                         (y.dtype() == DType::f64 && size_of(x.dtype()) == 2) ||
@@ -47,8 +47,7 @@ void convert(const Tensor& x, Tensor& y) {
     if (x.dtype() == DType::bf16) return run(BFloat16{}, float{});
     if (x.dtype() == DType::f16) return run(Float16{}, float{});
   }
-  fail(ErrorCode::unsupported, "convert: from {} to {}; both must be floating-point formats", name(x.dtype()),
-       name(y.dtype()));
+  fail(ErrorCode::unsupported, "convert: from {} to {}; both must be floating-point formats", x.dtype(), y.dtype());
 }
 
 Tensor converted(const Tensor& x, DType dtype) {

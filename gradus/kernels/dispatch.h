@@ -33,7 +33,7 @@ void for_float_type(std::string_view op, const Tensor& x, Body&& body) {
   require_cpu(op, x);
   if (x.dtype() == DType::f32) return body.template operator()<float>();
   if (x.dtype() == DType::f64) return body.template operator()<double>();
-  fail(ErrorCode::unsupported, "{}: no kernel for {}; convert to f32 or f64", op, name(x.dtype()));
+  fail(ErrorCode::unsupported, "{}: no kernel for {}; convert to f32 or f64", op, x.dtype());
 }
 
 // The vector kernel where it has T's signature and the active instruction set is a vector one, else the reference.
@@ -50,10 +50,9 @@ inline void require_tensor(std::string_view op, std::string_view t_name, const T
                            const Tensor& x, DType dtype) {
   if (t.defined() && t.shape() == shape && t.dtype() == dtype && t.device() == x.device()) [[likely]]
     return;
-  require(t.defined(), "{}: {} is undefined; it must be {} {}", op, t_name, to_string(shape), name(dtype));
-  require(t.shape() == shape, "{}: {} is {} but must be {} beside {}", op, t_name, to_string(t.shape()),
-          to_string(shape), to_string(x.shape()));
-  require(t.dtype() == dtype, "{}: {} is {} but must be {}", op, t_name, name(t.dtype()), name(dtype));
+  require(t.defined(), "{}: {} is undefined; it must be {} {}", op, t_name, shape, dtype);
+  require(t.shape() == shape, "{}: {} is {} but must be {} beside {}", op, t_name, t.shape(), shape, x.shape());
+  require(t.dtype() == dtype, "{}: {} is {} but must be {}", op, t_name, t.dtype(), dtype);
   fail(ErrorCode::invalid_argument, "{}: {} is on {} but must be on {}", op, t_name, name(t.device()),
        name(x.device()));
 }
@@ -66,7 +65,7 @@ inline void require_tensor(std::string_view op, std::string_view t_name, const T
 
 inline void require_matrix(std::string_view op, std::string_view t_name, const Tensor& t) {
   if (!t.defined() || t.rank() != 2) [[unlikely]] {
-    fail(ErrorCode::invalid_argument, "{}: {} is {} but must have 2 dimensions", op, t_name, to_string(t.shape()));
+    fail(ErrorCode::invalid_argument, "{}: {} is {} but must have 2 dimensions", op, t_name, t.shape());
   }
 }
 

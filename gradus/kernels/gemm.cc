@@ -22,11 +22,11 @@ DType widest(DType dtype) {
 
 // `a_dtype` is that of A, which decides: C has it or is wider.
 void check_operand(const Tensor& t, const char* what, DType a_dtype) {
-  require(t.rank() == 2, "gemm: {} is {}, but must be a matrix", what, to_string(t.shape()));
-  if (!is_floating(a_dtype)) fail(ErrorCode::unsupported, "gemm: no kernel for {}; convert to f32", name(a_dtype));
+  require(t.rank() == 2, "gemm: {} is {}, but must be a matrix", what, t.shape());
+  if (!is_floating(a_dtype)) fail(ErrorCode::unsupported, "gemm: no kernel for {}; convert to f32", a_dtype);
   const bool is_result = *what == 'C';
   require(t.dtype() == a_dtype || (is_result && t.dtype() == widest(a_dtype)), "gemm: {} is {} but A is {}", what,
-          name(t.dtype()), name(a_dtype));
+          t.dtype(), a_dtype);
   if (t.device() != Device{})
     fail(ErrorCode::unsupported, "gemm: {} is on {}; only the CPU multiplies today", what, name(t.device()));
 }
@@ -128,8 +128,7 @@ void gemm(const Tensor& a, const Tensor& b, Tensor& c, GemmOptions o) {
   const int64_t m = a.dim(o.transpose_a ? 1 : 0), k = a.dim(o.transpose_a ? 0 : 1);
   const int64_t bk = b.dim(o.transpose_b ? 1 : 0), n = b.dim(o.transpose_b ? 0 : 1);
   require(bk == k && c.dim(0) == m && c.dim(1) == n, "gemm: A{} is {}, B{} is {}, but C is {}",
-          o.transpose_a ? "^T" : "", to_string(a.shape()), o.transpose_b ? "^T" : "", to_string(b.shape()),
-          to_string(c.shape()));
+          o.transpose_a ? "^T" : "", a.shape(), o.transpose_b ? "^T" : "", b.shape(), c.shape());
   if (m == 0 || n == 0) return;
   if (a.dtype() == DType::f64 || active_isa() == Isa::ref) return gemm_ref(a, b, c, o, k);
 
@@ -164,7 +163,7 @@ void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c) {
   check_operand(a, "A", b.dtype);
   check_operand(c, "C", a.dtype());
   require(a.dim(1) == b.k && c.dim(0) == a.dim(0) && c.dim(1) == b.n,
-          "gemm: A is {}, packed B is [{}, {}], but C is {}", to_string(a.shape()), b.k, b.n, to_string(c.shape()));
+          "gemm: A is {}, packed B is [{}, {}], but C is {}", a.shape(), b.k, b.n, c.shape());
   GRADUS_CHECK(b.panel_width == cpu::gemm_panel_width());  // packed for another instruction set
   if (c.numel() == 0) return;
   gemm_highway(multiplied_as(a), b.panels, c, {}, b.k);

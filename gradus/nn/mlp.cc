@@ -47,6 +47,13 @@ void Mlp::initialise(uint64_t seed, double output_scale) {
   }
 }
 
+void Mlp::pack() {
+  for (size_t i = 0; i < order_.size(); i += 2) {
+    Parameter& weight = *order_[i];
+    if (!weight.packed.panels.defined()) weight.packed = kernels::pack_matrix(weight.value, true);
+  }
+}
+
 Var Mlp::operator()(Var x) {
   for (size_t i = 0; i < order_.size(); i += 2) {
     x = autograd::linear(x, *order_[i], order_[i + 1]);
@@ -62,7 +69,7 @@ void Mlp::follow(const Mlp& other, double tau) {
     Tensor& to = order_[i]->weights();
     const Tensor& from = other.order_[i]->weights();
     require(to.shape() == from.shape() && to.dtype() == from.dtype(), "mlp: {} is {} but the other's is {}",
-            order_[i]->name, to_string(to.shape()), to_string(from.shape()));
+            order_[i]->name, to.shape(), from.shape());
     tau == 1 ? to.copy_from(from) : kernels::lerp(tau, from, to);
     order_[i]->changed();
   }

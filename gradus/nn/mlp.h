@@ -36,6 +36,9 @@ class Mlp {
   // Weight, then bias, layer by layer: "0.weight", "0.bias", "1.weight", ...
   const std::vector<autograd::Parameter*>& parameters() const { return order_; }
 
+  // Lays the matrices out for few rows at a time (kernels::pack_matrix), until they change; no bit of a result does.
+  void pack();
+
   // x [rows, inputs] -> [rows, outputs], of the matrices' dtype.
   autograd::Var operator()(autograd::Var x);
 

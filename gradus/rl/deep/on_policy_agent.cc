@@ -62,6 +62,7 @@ double OnPolicyAgent::act(std::span<const double> outputs, Rng& rng, std::span<f
 
 void OnPolicyAgent::collect(TrainingStats& stats) {
   Rollout& r = rollout_;
+  policy_.network().mlp().pack();
   r.cut.clear();
   r.cut_x.clear();
   const auto size = static_cast<size_t>(r.actions.dim(1)), inputs = static_cast<size_t>(n_inputs());
