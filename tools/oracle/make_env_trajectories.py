@@ -138,7 +138,7 @@ class Rounded:
 
     def uniform(self, low, high, size=None):
         numbers = np.round(self.draw.uniform(low, high, size) * 64) / 64
-        self.drawn.append(numbers)
+        self.drawn.append(numbers.tolist())  # heights: before the caller levels the pad
         return numbers if size else float(numbers)
 
 
@@ -157,7 +157,7 @@ def land(seed, policy, n_steps, continuous=False):
     heights, force_x, force_y, *dispersions = env._np_random.drawn
     return {
         "continuous": continuous,
-        "start": {"heights": heights.tolist(), "force": [force_x, force_y]},
+        "start": {"heights": heights, "force": [force_x, force_y]},
         "dispersions": [dispersions[i : i + 2] for i in range(0, len(dispersions), 2)],
         "actions": actions,
         "observations": [[shortest(x) for x in o] for o in observations],
