@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "gradus/core/error.h"
 
@@ -21,6 +22,8 @@ constexpr double kSideEngineBack = 17;  // Gymnasium's 17 where 14 may be meant:
 
 constexpr double kMainPower = 13, kSidePower = 0.6;
 constexpr float kLegSpring = 40, kLegSpeed = 0.3f, kLegTilt = 0.05f;
+constexpr std::array<std::pair<float, float>, 2> kLegAngles = {{{0.4f, 0.9f}, {-0.9f, -0.4f}}};  // left, right
+constexpr float kNoLimit = 1000;
 constexpr int kVelocityIterations = 6 * 30, kPositionIterations = 2 * 30;
 constexpr uint16_t kGroundBits = 0x0001, kHullBits = 0x0010, kLegBits = 0x0020;
 
@@ -141,11 +144,9 @@ void LanderWorld::make_leg(int side) {
   joint.enableMotor = true;
   joint.maxMotorTorque = kLegSpring;
   joint.motorSpeed = kLegSpeed * static_cast<float>(side);
-  joint.enableLimit = true;
-  joint.lowerAngle = side < 0 ? 0.4f : -0.9f;
-  joint.upperAngle = side < 0 ? 0.9f : -0.4f;
-  world_->CreateJoint(&joint);
-  legs_[side < 0 ? 0 : 1] = leg;
+  const size_t i = side < 0 ? 0 : 1;
+  joints_[i] = static_cast<b2RevoluteJoint*>(world_->CreateJoint(&joint));
+  legs_[i] = leg;
 }
 
 void LanderWorld::step(const LanderEngines& engines, std::array<double, 2> dispersion) {
@@ -154,7 +155,25 @@ void LanderWorld::step(const LanderEngines& engines, std::array<double, 2> dispe
   if (config_.wind && !contacts_->legs[0] && !contacts_->legs[1]) blow();
   if (engines.main != 0) fire_main(engines.main, dispersion);
   if (engines.side != 0) fire_side(engines.side, dispersion);
+  limit_legs();
   world_->Step(static_cast<float>(1 / kStepsPerSecond), kVelocityIterations, kPositionIterations);
+}
+
+// Box2D 2.4 brakes a joint on its way to a limit, 2.3 stops it where it has reached one. A leg that hits the ground
+// hard would throw the hull about otherwise than in Gymnasium, whose Box2D is 2.3; so a limit is there only once
+// reached.
+void LanderWorld::limit_legs() {
+  for (size_t i = 0; i < joints_.size(); ++i) {
+    b2RevoluteJoint& joint = *joints_[i];
+    const auto [lower, upper] = kLegAngles[i];
+    const float angle = joint.GetJointAngle();
+    if (angle <= lower) {
+      joint.SetLimits(lower, kNoLimit);
+    } else if (angle >= upper) {
+      joint.SetLimits(-kNoLimit, upper);
+    }
+    joint.EnableLimit(angle <= lower || angle >= upper);
+  }
 }
 
 void LanderWorld::blow() {

@@ -9,6 +9,7 @@
 #include "gradus/env/frame.h"
 
 class b2Body;
+class b2RevoluteJoint;
 class b2World;
 
 namespace gradus::env {
@@ -70,6 +71,7 @@ class LanderWorld {
   void make_lander(const LanderStart& start);
   void make_leg(int side);
   void blow();
+  void limit_legs();
   void fire_main(double power, std::array<double, 2> dispersion);
   void fire_side(double throttle, std::array<double, 2> dispersion);
 
@@ -81,6 +83,7 @@ class LanderWorld {
   std::unique_ptr<b2World> world_;
   b2Body* lander_ = nullptr;       // the world's
   std::array<b2Body*, 2> legs_{};  // left, right
+  std::array<b2RevoluteJoint*, 2> joints_{};
 };
 
 }  // namespace gradus::env
