@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gradus/core/error.h"
+#include "gradus/core/rng.h"
 
 namespace gradus::env {
 
@@ -226,8 +227,8 @@ bool LanderWorld::awake() const {
 
 namespace {
 
-Pose pose_of(const b2Body& body, double scale = 1) {
-  return {.x = body.GetPosition().x, .y = body.GetPosition().y, .angle_rad = body.GetAngle(), .scale = scale};
+Pose pose_of(const b2Body& body) {
+  return {.x = body.GetPosition().x, .y = body.GetPosition().y, .angle_rad = body.GetAngle()};
 }
 
 std::vector<Point> metres(std::vector<Point> pixels) {
@@ -248,11 +249,12 @@ Pose placed(const b2Body& body, Point pixels, double turned_rad, double scale) {
 }
 
 void add_sky(Frame& f) {
-  constexpr int kStars = 28;
-  for (int i = 1; i <= kStars; ++i) {  // spread by the golden ratio
-    const double across = std::fmod(i * 0.6180339887, 1), up = std::fmod(i * 0.7548776662, 1);
-    const double radius = i % 5 == 0 ? 0.05 : 0.028;
-    f.shapes.push_back({circle({across * f.width, f.height * (0.35 + 0.65 * up)}, radius, "#aeb8d6")});
+  constexpr int kStars = 40;
+  Rng rng(8, Purpose::init);  // always the same sky
+  for (int i = 0; i < kStars; ++i) {
+    const double across = rng.uniform(), up = rng.uniform(), size = rng.uniform();
+    const Point at{across * f.width, (0.3 + 0.7 * up) * f.height};
+    f.shapes.push_back({circle(at, 0.02 + 0.035 * size * size * size, "#aeb8d6")});
   }
 }
 
@@ -273,15 +275,17 @@ Frame LanderWorld::frame() const {
         {polygon({{flag.x, flag.y + 1.5}, {flag.x, flag.y + 1.05}, {flag.x + 0.75, flag.y + 1.28}}, "#f4c542")});
   }
 
-  // The left engine, below 0, pushes to the right and blows to the left.
   constexpr double kQuarter = std::numbers::pi / 2;
   for (Look& look : flame(1.5)) f.shapes.push_back({std::move(look), placed(*lander_, {0, -9}, 0, engines_.main)});
-  for (Look& look : flame(0.9)) {
-    f.shapes.push_back({look, placed(*lander_, {-15, 10}, -kQuarter, std::max(0.0, -engines_.side))});
-    f.shapes.push_back({std::move(look), placed(*lander_, {15, 10}, kQuarter, std::max(0.0, engines_.side))});
+  for (Look& look : flame(0.9)) {  // below 0 the lander is pushed to the left
+    f.shapes.push_back({look, placed(*lander_, {15, 10}, kQuarter, std::max(0.0, -engines_.side))});
+    f.shapes.push_back({std::move(look), placed(*lander_, {-15, 10}, -kQuarter, std::max(0.0, engines_.side))});
   }
-  for (const b2Body* leg : legs_) {
-    f.shapes.push_back({polygon(metres({{-2, -8}, {2, -8}, {2, 8}, {-2, 8}}), "#b9c1d9"), pose_of(*leg)});
+  for (size_t i = 0; i < legs_.size(); ++i) {
+    const double side = i == 0 ? -1 : 1;
+    const Pose leg = pose_of(*legs_[i]);
+    f.shapes.push_back({line(metres({{0, 5}, {side * kLegAway, kLegDown}}), "#7d86a3", 0.07), leg});
+    f.shapes.push_back({polygon(metres({{-2, -8}, {2, -8}, {2, 8}, {-2, 8}}), "#b9c1d9"), leg});
   }
   const Pose hull = pose_of(*lander_);
   f.shapes.push_back({outlined(polygon(metres({kHull.begin(), kHull.end()}), "#8f7fe0"), "#d5d0f5", 0.05), hull});
