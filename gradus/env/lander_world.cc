@@ -25,6 +25,7 @@ constexpr double kMainPower = 13, kSidePower = 0.6;
 constexpr float kLegSpring = 40, kLegSpeed = 0.3f, kLegTilt = 0.05f;
 constexpr std::array<std::pair<float, float>, 2> kLegAngles = {{{0.4f, 0.9f}, {-0.9f, -0.4f}}};  // left, right
 constexpr float kNoLimit = 1000;
+constexpr double kStrongestWind = 1000;
 constexpr int kVelocityIterations = 6 * 30, kPositionIterations = 2 * 30;
 constexpr uint16_t kGroundBits = 0x0001, kHullBits = 0x0010, kLegBits = 0x0020;
 
@@ -64,9 +65,10 @@ LanderWorld::LanderWorld(const LunarLanderConfig& config, const LanderStart& sta
     : config_(config), wind_(start.wind), turbulence_(start.turbulence) {
   require(config.gravity > -12 && config.gravity < 0, "lunarlander: gravity is {}, but must be between -12 and 0",
           config.gravity);
-  require(std::isfinite(config.wind_power) && std::isfinite(config.turbulence_power),
-          "lunarlander: wind_power {} or turbulence_power {} is not finite", config.wind_power,
-          config.turbulence_power);
+  require(config.wind_power >= 0 && config.wind_power <= kStrongestWind && config.turbulence_power >= 0 &&
+              config.turbulence_power <= kStrongestWind,
+          "lunarlander: wind_power {} or turbulence_power {} is not between 0 and {}", config.wind_power,
+          config.turbulence_power, kStrongestWind);
   contacts_ = std::make_unique<Contacts>(*this);
   world_ = std::make_unique<b2World>(vec(0, config.gravity));
   world_->SetContactListener(contacts_.get());

@@ -49,7 +49,7 @@ class LanderWorld {
   static constexpr int kChunks = 11;                 // of the ground
   static constexpr double kPadHeight = kHeight / 4;  // of the landing pad, in the middle of the ground
 
-  // Throws invalid_argument unless gravity is between -12 and 0 and the powers are finite.
+  // Throws invalid_argument unless gravity is between -12 and 0 and the powers between 0 and 1000.
   LanderWorld(const LunarLanderConfig& config, const LanderStart& start);
   ~LanderWorld();
 

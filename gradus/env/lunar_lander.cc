@@ -13,6 +13,8 @@ namespace gradus::env {
 
 namespace {
 
+constexpr double kStrongestPush = 1000;
+
 Box observation_space() {
   constexpr double kTurn = 2 * std::numbers::pi;
   return {.low = {-2.5, -2.5, -10, -10, -kTurn, -10, 0, 0}, .high = {2.5, 2.5, 10, 10, kTurn, 10, 1, 1}};
@@ -37,8 +39,8 @@ LunarLander::LunarLander(const LunarLanderConfig& config, LanderControl control)
 LanderStart LunarLander::draw_start(Rng& rng) {
   LanderStart start;
   for (double& height : start.heights) height = LanderWorld::kHeight / 2 * rng.uniform();
-  start.force_x = 1000 * (2 * rng.uniform() - 1);
-  start.force_y = 1000 * (2 * rng.uniform() - 1);
+  start.force_x = kStrongestPush * (2 * rng.uniform() - 1);
+  start.force_y = kStrongestPush * (2 * rng.uniform() - 1);
   start.wind = rng.below(2 * 9999) - 9999;
   start.turbulence = rng.below(2 * 9999) - 9999;
   return start;
@@ -75,6 +77,8 @@ Observation LunarLander::reset(std::optional<uint64_t> seed, const Options& opti
   Rng rng = episodes.next(seed);
   LanderStart start = draw_start(rng);
   take_options(spec_.id, options, {{"force_x", &start.force_x}, {"force_y", &start.force_y}});
+  require(std::abs(start.force_x) <= kStrongestPush && std::abs(start.force_y) <= kStrongestPush,
+          "{}: reset: the push ({}, {}) is beyond {}", spec_.id, start.force_x, start.force_y, kStrongestPush);
   world_ = std::make_unique<LanderWorld>(config_, start);
   episodes_ = episodes;
   rng_ = rng;

@@ -216,6 +216,7 @@ TEST(LunarLander, TheFirstPushMayBeGiven) {
   const Observation right = a.reset(1, {{"force_x", 500}, {"force_y", 0}});
   EXPECT_GT(right[2], 0);
   EXPECT_GRADUS_ERROR(a.reset(1, {{"force", 1}}), invalid_argument, "lunarlander: reset: no option 'force'");
+  EXPECT_GRADUS_ERROR(a.reset(1, {{"force_y", 1e300}}), invalid_argument, "is beyond 1000");
 }
 
 TEST(LunarLander, RefusesAnActionOutsideTheSpace) {
@@ -236,6 +237,8 @@ TEST(LunarLander, RefusesImpossibleWorlds) {
   EXPECT_GRADUS_ERROR(LunarLander({.gravity = -12}, LanderControl::discrete), invalid_argument, "gravity is -12");
   EXPECT_GRADUS_ERROR(LunarLander({.wind_power = std::nan("")}, LanderControl::discrete), invalid_argument,
                       "wind_power nan");
+  EXPECT_GRADUS_ERROR(LunarLander({.turbulence_power = -1}, LanderControl::discrete), invalid_argument,
+                      "turbulence_power -1 is not between 0 and 1000");
 }
 
 }  // namespace
