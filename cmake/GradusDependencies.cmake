@@ -1,5 +1,5 @@
 # Everything Gradus takes instead of writing (package names: tools/setup). GradusConfig.cmake asks for the same list.
-set(GRADUS_DEPENDENCIES Threads fmt nlohmann_json SQLite3 Protobuf OpenMP dnnl tomlplusplus)
+set(GRADUS_DEPENDENCIES Threads fmt nlohmann_json SQLite3 Protobuf OpenMP dnnl tomlplusplus box2d)
 foreach(dependency IN LISTS GRADUS_DEPENDENCIES)
   find_package(${dependency} REQUIRED)
 endforeach()

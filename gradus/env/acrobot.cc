@@ -26,8 +26,10 @@ AcrobotState moved(const AcrobotState& s, double dt, const AcrobotState& rates) 
 
 }  // namespace
 
-// The form of the book; the paper's lacks the term with dtheta1^2 in ddtheta2.
+// Masses m, lengths l, distances lc to the centres of mass and inertias I of the two links. The form of the book; the
+// paper's lacks the term with dtheta1^2 in ddtheta2.
 AcrobotState AcrobotState::rates(double torque) const {
+  constexpr double m1 = 1, m2 = 1, l1 = 1, lc1 = 0.5, lc2 = 0.5, I1 = 1, I2 = 1;
   const double cos2 = std::cos(theta2), sin2 = std::sin(theta2);
   const double d1 = m1 * (lc1 * lc1) + m2 * (l1 * l1 + lc2 * lc2 + 2 * l1 * lc2 * cos2) + I1 + I2;
   const double d2 = m2 * (lc2 * lc2 + l1 * lc2 * cos2) + I2;

@@ -17,7 +17,6 @@ struct AcrobotState {
   double theta1 = 0, theta2 = 0, dtheta1 = 0, dtheta2 = 0;
 
   static constexpr double kGravity = 9.8, kDt = 0.2;
-  static constexpr double m1 = 1, m2 = 1, l1 = 1, lc1 = 0.5, lc2 = 0.5, I1 = 1, I2 = 1;  // masses, lengths, inertias
   static constexpr double kFastest1 = 4 * std::numbers::pi, kFastest2 = 9 * std::numbers::pi;
 
   // One Runge-Kutta step of fourth order. Torque by action: 0 -1 N m, 1 none, 2 +1 N m. Returns whether the tip is

@@ -6,6 +6,7 @@
 #include "gradus/env/baird.h"
 #include "gradus/env/cart_pole.h"
 #include "gradus/env/finite_env.h"
+#include "gradus/env/lunar_lander.h"
 #include "gradus/env/mountain_car.h"
 #include "gradus/env/mountain_car_continuous.h"
 #include "gradus/env/pendulum.h"
@@ -30,6 +31,10 @@ std::unique_ptr<Env> limited(const EnvConfig& c, std::unique_ptr<Env> env, int64
   const int64_t steps = steps_of(c, own_steps);
   if (steps == 0) return env;
   return std::make_unique<TimeLimit>(std::move(env), steps);
+}
+
+std::unique_ptr<Env> make_lander(const EnvConfig& c, LanderControl control) {
+  return limited(c, std::make_unique<LunarLander>(c.lunarlander, control), 1000);
 }
 
 }  // namespace
@@ -69,6 +74,10 @@ const std::vector<NamedEnvironment>& environments() {
        [](const EnvConfig& c) { return limited(c, std::make_unique<Pendulum>(), 200); }},
       {"acrobot", "swing two links up by the joint between them", "Sutton 1996; Acrobot-v1",
        [](const EnvConfig& c) { return limited(c, std::make_unique<Acrobot>(), 500); }},
+      {"lunarlander", "land a rocket between two flags by switching its engines on and off", "LunarLander-v3",
+       [](const EnvConfig& c) { return make_lander(c, LanderControl::discrete); }},
+      {"lunarlander-continuous", "land a rocket between two flags by its engines' throttles",
+       "LunarLander-v3, continuous", [](const EnvConfig& c) { return make_lander(c, LanderControl::continuous); }},
   };
   return list;
 }

@@ -13,6 +13,7 @@
 #include "gradus/env/env.h"
 #include "gradus/env/frozen_lake.h"
 #include "gradus/env/grid_world.h"
+#include "gradus/env/lander_world.h"
 #include "gradus/env/random_walk.h"
 #include "gradus/env/windy_grid_world.h"
 
@@ -28,6 +29,7 @@ struct EnvConfig {
   BlackjackConfig blackjack;
   FrozenLakeConfig frozenlake;
   BanditConfig bandit;
+  LunarLanderConfig lunarlander;
 
   template <class F>
   void fields(F& f) {
@@ -40,6 +42,7 @@ struct EnvConfig {
     f.section("blackjack", blackjack);
     f.section("frozenlake", frozenlake);
     f.section("bandit", bandit);
+    f.section("lunarlander", lunarlander);
   }
 };
 

@@ -20,13 +20,15 @@ std::string names_of(std::initializer_list<NamedNumber> known) {
 }  // namespace
 
 void take_options(std::string_view env, const Options& options, std::initializer_list<NamedNumber> known) {
-  for (const auto& [key, value] : options) {
-    const auto* number = std::find_if(known.begin(), known.end(), [&](const NamedNumber& n) { return n.name == key; });
+  for (const auto& option : options) {
+    const auto* number =
+        std::find_if(known.begin(), known.end(), [&](const NamedNumber& n) { return n.name == option.first; });
     if (number == known.end()) {
-      fail(ErrorCode::invalid_argument, "{}: reset: no option '{}'; known: {}", env, key, names_of(known));
+      fail(ErrorCode::invalid_argument, "{}: reset: no option '{}'; known: {}", env, option.first, names_of(known));
     }
-    require(std::isfinite(value), "{}: reset: option '{}' is {}, but must be finite", env, key, value);
-    *number->value = value;
+    require(std::isfinite(option.second), "{}: reset: option '{}' is {}, but must be finite", env, option.first,
+            option.second);
+    *number->value = option.second;
   }
 }
 

@@ -87,7 +87,9 @@ TEST(Catalogue, TimeLimitsAndThresholdsAreGymnasiums) {
                               {"mountaincar-continuous", 999, 90},
                               {"cartpole", 500, 475},
                               {"pendulum", 200, {}},
-                              {"acrobot", 500, -100}}) {
+                              {"acrobot", 500, -100},
+                              {"lunarlander", 1000, 200},
+                              {"lunarlander-continuous", 1000, 200}}) {
     const auto env = make_env(named(r.name));
     EXPECT_EQ(env->spec().max_episode_steps, r.max_episode_steps) << r.name;
     EXPECT_EQ(env->spec().reward_threshold, r.reward_threshold) << r.name;

@@ -94,6 +94,11 @@ TEST(MountainCar, TheCarIsNeverFasterThanItMayBe) {
   }
 }
 
+TEST(MountainCar, BeyondTheGoalButOnTheWayBackItGoesOn) {
+  MountainCarState car{.position = 0.55, .velocity = -0.01};
+  EXPECT_FALSE(car.step(2));
+}
+
 TEST(MountainCar, EachStepCostsOneAndTheLastToo) {
   MountainCar env;
   env.reset(1, {{"position", 0.45}, {"velocity", 0.04}});
