@@ -22,11 +22,19 @@ std::unique_ptr<Env> finite(const EnvConfig& c, std::shared_ptr<const FiniteMdp>
       FiniteEnv::Config{.id = c.name, .max_episode_steps = steps_of(c, own_steps), .reward_threshold = threshold});
 }
 
-std::unique_ptr<Env> make_mountain_car(const EnvConfig& c) {
-  auto env = std::make_unique<MountainCar>();
-  const int64_t steps = steps_of(c, 200);
+std::unique_ptr<Env> limited(std::unique_ptr<Env> env, int64_t steps) {
   if (steps == 0) return env;
   return std::make_unique<TimeLimit>(std::move(env), steps);
+}
+
+std::unique_ptr<Env> make_mountain_car(const EnvConfig& c) {
+  return limited(std::make_unique<MountainCar>(), steps_of(c, 200));
+}
+
+std::unique_ptr<Env> make_program(const EnvConfig& c) {
+  auto env = std::make_unique<ProgramEnv>(c.name, c.program);
+  const int64_t own = env->own_max_episode_steps();
+  return limited(std::move(env), steps_of(c, own));
 }
 
 }  // namespace
@@ -63,6 +71,7 @@ const std::vector<NamedEnvironment>& environments() {
 std::unique_ptr<Env> make_env(const EnvConfig& c) {
   require(c.max_episode_steps >= -1,
           "max_episode_steps is {}, but must be -1 (the environment's own), 0 (none) or more", c.max_episode_steps);
+  if (names_program(c.name)) return make_program(c);
   std::vector<std::string_view> names;
   for (const NamedEnvironment& e : environments()) {
     if (e.name == c.name) return e.make(c);
