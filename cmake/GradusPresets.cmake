@@ -1,10 +1,11 @@
-# Compiles presets/ROOM/WHAT.toml into the binary: gradus::run::presets().
+# Compiles presets/ROOM/WHAT.toml, and what presets/ROOM/WHAT/HOW.toml sets over it, into the binary:
+# gradus::run::presets().
 file(GLOB_RECURSE preset_files CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/presets ${PROJECT_SOURCE_DIR}/presets/*.toml)
 set(presets_source ${PROJECT_BINARY_DIR}/generated/presets.cc)
 set(presets_text "#include \"gradus/run/presets.h\"\n\nnamespace gradus::run {\n\nconst std::vector<Preset>& presets() {\n  static const std::vector<Preset> list = {\n")
 foreach(file ${preset_files})
-  get_filename_component(preset_room ${file} DIRECTORY)
-  get_filename_component(preset_name ${file} NAME_WE)
+  string(REGEX REPLACE "/.*" "" preset_room ${file})
+  string(REGEX REPLACE "^[^/]*/(.*)\\.toml$" "\\1" preset_name ${file})
   file(READ ${PROJECT_SOURCE_DIR}/presets/${file} preset_body)
   string(APPEND presets_text "      {\"${preset_room}\", \"${preset_name}\", R\"preset(${preset_body})preset\"},\n")
   set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/presets/${file})

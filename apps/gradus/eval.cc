@@ -20,7 +20,7 @@ struct EvalOptions {
   std::vector<std::string> overrides;
   std::string task;
   int64_t episodes = 0;
-  bool json = false;
+  bool best = false, json = false;
 };
 
 void declare(CLI::App& command, EvalOptions& o) {
@@ -30,6 +30,7 @@ void declare(CLI::App& command, EvalOptions& o) {
   command
       .add_option("--episodes", o.episodes, "held-out problems [eval.problems], or episodes of an environment [1000]")
       ->check(at_least(1));
+  command.add_flag("--best", o.best, "of a run in an environment: the checkpoint whose evaluation was best");
   command.add_flag("--json", o.json, "one JSON object per kind of sampling");
 }
 
@@ -75,7 +76,7 @@ int eval_rl(const EvalOptions& o, Output& out) {
     throw UsageError("eval: a run in an environment is evaluated as it was trained, without settings");
   }
   constexpr int64_t kEpisodes = 1000, kMostSteps = 100000;
-  const rl::Trained trained = rl::load_run(o.target);
+  const rl::Trained trained = rl::load_run(o.target, o.best ? rl::Which::best : rl::Which::latest);
   const rl::EpisodesOf e = rl::evaluate_greedy(*trained.agent, static_cast<uint64_t>(trained.config.seed),
                                                o.episodes > 0 ? o.episodes : kEpisodes, kMostSteps);
   if (o.json) {

@@ -14,18 +14,19 @@ struct PlayOptions {
   std::string run;
   int64_t seed = 1;
   int64_t steps = 1000;
-  bool json = false;
+  bool best = false, json = false;
 };
 
 void declare(CLI::App& command, PlayOptions& o) {
   command.add_option("RUN", o.run, "run folder of a training in an environment")->required();
   command.add_option("--seed", o.seed, "of the environment")->check(at_least(0))->capture_default_str();
   command.add_option("--steps", o.steps, "at most so many")->check(at_least(1))->capture_default_str();
+  command.add_flag("--best", o.best, "the checkpoint whose evaluation was best, not the latest");
   command.add_flag("--json", o.json, "one JSON object per step");
 }
 
 int play(const PlayOptions& o, Output& out) {
-  const rl::Trained trained = rl::load_run(o.run);
+  const rl::Trained trained = rl::load_run(o.run, o.best ? rl::Which::best : rl::Which::latest);
   if (!trained.agent->has_policy()) {
     throw UsageError(
         fmt::format("play: {} learns the values of a given policy, and has none of its own to play; take a "

@@ -28,6 +28,7 @@ ordered_json to_json(const rl::Report& r, rl::Agent::Unit unit) {
     j["return_standard_error"] = r.total_reward->standard_error;
     j["length_mean"] = r.length->mean;
   }
+  if (r.evaluation) j["evaluation"] = r.evaluation->mean;
   for (const auto& [name, m] : r.metrics) j[name] = m.mean;
   j["steps_per_s"] = r.steps_per_s;
   return j;
@@ -82,6 +83,8 @@ void RlOutput::show_report(const rl::Report& r) {
   if (r.total_reward) {
     last_detail_ = fmt::format("return {}  length {:.1f}  ", with_error(*r.total_reward), r.length->mean);
   }
+  if (r.evaluation) evaluation_ = fmt::format("evaluation {}  ", with_error(*r.evaluation));
+  last_detail_ += evaluation_;
   last_detail_ += fmt::format("{} steps/s", run::format_count(r.steps_per_s));
   line_->update(r.done, last_detail_);
 }
@@ -127,7 +130,8 @@ void RlOutput::show_summary(const rl::TrainSummary& s) {
   }
   text += "\nNext:\n";
   if (rl::find_algorithm(s.config.algorithm).learns == rl::Learns::control) {
-    text += fmt::format("  {0} play {1}\n  {0} eval {1}\n", program, run);
+    const char* best = s.config.evaluations > 0 ? " --best" : "";
+    text += fmt::format("  {0} play {1}{2}\n  {0} eval {1}{2}\n", program, run, best);
   }
   text += fmt::format("  {} train {}/HOW    (`{} list algorithms` shows how)\n", program, s.config.env.name, program);
   out_.text(text);

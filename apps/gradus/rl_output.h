@@ -39,7 +39,7 @@ class RlOutput {
   RlOutputOptions options_;
   OutputWatch watch_;
   std::unique_ptr<run::Progress> line_;
-  std::string last_detail_;
+  std::string last_detail_, evaluation_;
   rl::Agent::Unit unit_ = rl::Agent::Unit::episodes;
 };
 

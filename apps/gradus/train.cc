@@ -33,9 +33,9 @@ void declare(CLI::App& command, TrainOptions& o) {
   command.add_flag("--keys", o.keys, "print every setting with its value, and stop");
 }
 
-// The text of what is to be trained, and the overrides of the command line.
+// The texts of what is to be trained, a later one over an earlier one, and the overrides of the command line.
 struct Wish {
-  run::ConfigText text;
+  std::vector<run::ConfigText> texts;
   std::vector<std::string> overrides;
   bool is_rl = false;  // an environment, not a task of a language model
 };
@@ -45,12 +45,16 @@ Wish wish_of(const TrainOptions& o) {
   wish.overrides = o.overrides;
   if (!o.seed.empty()) wish.overrides.push_back("seed=" + o.seed);
   if (o.what.ends_with(".toml")) {
-    wish.text = {o.what, read_file(o.what)};
-    wish.is_rl = run::defines(wish.text, "env");
+    wish.texts = {{o.what, read_file(o.what)}};
+    wish.is_rl = run::defines(wish.texts.front(), "env");
     return wish;
   }
-  const auto [preset, algorithm] = or_usage_error([&] { return run::find_preset(o.what); });
-  wish.text = {fmt::format("preset {}", preset.name), std::string(preset.text)};
+  const auto [preset, algorithm, own] = or_usage_error([&] { return run::find_preset(o.what); });
+  const auto text_of = [](const run::Preset& p) {
+    return run::ConfigText{fmt::format("preset {}", p.name), std::string(p.text)};
+  };
+  wish.texts = {text_of(preset)};
+  if (own) wish.texts.push_back(text_of(*own));
   wish.is_rl = preset.room == "rl";
   if (algorithm.empty()) return wish;
   or_usage_error(
@@ -62,7 +66,7 @@ Wish wish_of(const TrainOptions& o) {
 // A mistake in a file is a failure, one in the words of the command line a wrong usage.
 template <class Config>
 Config read(const Wish& wish) {
-  const auto from_text = run::read_config<Config>({wish.text}, {});
+  const auto from_text = run::read_config<Config>(wish.texts, {});
   return or_usage_error([&] { return run::read_config({}, wish.overrides, from_text); });
 }
 

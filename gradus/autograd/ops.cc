@@ -80,8 +80,10 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
-      if (bias != nullptr) kernels::bias_backward(d_y, bias->grad);
+      if (!weight.frozen) {
+        kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
+      }
+      if (bias != nullptr && !bias->frozen) kernels::bias_backward(d_y, bias->grad);
       if (!tape.needs_grad(x)) return;
       Tensor d_x = like(x.value());
       kernels::gemm(d_y, weight.value, d_x);  // dX = dY W
@@ -366,7 +368,7 @@ Var weighted_sum(Var x, std::span<const double> weights) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = like(x.value());
+      Tensor d_x = Tensor::empty(x.value().shape(), kernels::computed_in(x.value().dtype()));
       if (d_x.dtype() == DType::f64) {
         scale_weights<double>(weights, d_y.data<double>()[0], d_x);
       } else {
@@ -378,11 +380,12 @@ Var weighted_sum(Var x, std::span<const double> weights) {
   require(x.value().numel() == static_cast<int64_t>(weights.size()), "weighted_sum: {} values but {} weights",
           x.value().numel(), weights.size());
   Tape& tape = *x.tape;
-  Tensor y = Tensor::empty({1}, x.value().dtype());
+  const Tensor wide = kernels::converted(x.value(), kernels::computed_in(x.value().dtype()));
+  Tensor y = Tensor::empty({1}, wide.dtype());
   if (y.dtype() == DType::f64) {
-    y.data<double>()[0] = weighted_sum_of<double>(x.value(), weights);
+    y.data<double>()[0] = weighted_sum_of<double>(wide, weights);
   } else {
-    y.data<float>()[0] = weighted_sum_of<float>(x.value(), weights);
+    y.data<float>()[0] = weighted_sum_of<float>(wide, weights);
   }
   const Var out = tape.emit(std::move(y), tape.needs_grad(x));
   if (tape.recording()) tape.record<Backward>(x, weights, out);

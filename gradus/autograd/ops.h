@@ -51,7 +51,7 @@ inline constexpr int64_t kHeadRows = 1024;
 Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std::span<const int32_t> ids,
                     double temperature);
 
-// sum_i weights[i] * x[i] -> [1], added in double.   x [n]; weights are constants.
+// sum_i weights[i] * x[i] -> [1], added in double, f32 or f64.   x [n] of any shape; weights are constants.
 Var weighted_sum(Var x, std::span<const double> weights);
 
 }  // namespace gradus::autograd

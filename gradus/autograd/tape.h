@@ -26,6 +26,7 @@ struct Parameter {
   Tensor grad;
   kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
   Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
+  bool frozen = false;                // gradients flow through it, and none into it
 
   // What a checkpoint keeps and an initialiser writes; call `changed` after writing.
   Tensor& weights() { return master.defined() ? master : value; }

@@ -2,9 +2,13 @@
 
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/env/acrobot.h"
 #include "gradus/env/baird.h"
+#include "gradus/env/cart_pole.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/env/mountain_car.h"
+#include "gradus/env/mountain_car_continuous.h"
+#include "gradus/env/pendulum.h"
 #include "gradus/env/taxi.h"
 
 namespace gradus::env {
@@ -22,7 +26,8 @@ std::unique_ptr<Env> finite(const EnvConfig& c, std::shared_ptr<const FiniteMdp>
       FiniteEnv::Config{.id = c.name, .max_episode_steps = steps_of(c, own_steps), .reward_threshold = threshold});
 }
 
-std::unique_ptr<Env> limited(std::unique_ptr<Env> env, int64_t steps) {
+std::unique_ptr<Env> limited(const EnvConfig& c, std::unique_ptr<Env> env, int64_t own_steps) {
+  const int64_t steps = steps_of(c, own_steps);
   if (steps == 0) return env;
   return std::make_unique<TimeLimit>(std::move(env), steps);
 }
@@ -34,7 +39,7 @@ std::unique_ptr<Env> make_mountain_car(const EnvConfig& c) {
 std::unique_ptr<Env> make_program(const EnvConfig& c) {
   auto env = std::make_unique<ProgramEnv>(c.name, c.program);
   const int64_t own = env->own_max_episode_steps();
-  return limited(std::move(env), steps_of(c, own));
+  return limited(c, std::move(env), own);
 }
 
 }  // namespace
@@ -63,7 +68,17 @@ const std::vector<NamedEnvironment>& environments() {
       {"baird", "seven states on which off-policy linear learning diverges", "Baird 1995; Sutton & Barto, example 11.1",
        [](const EnvConfig& c) { return finite(c, baird(), 1000); }},
       {"mountaincar", "an underpowered car between hills: continuous states, for linear values and networks",
-       "Moore 1990; Sutton & Barto, example 10.1; MountainCar-v0", make_mountain_car},
+       "Moore 1990; Sutton & Barto, example 10.1; MountainCar-v0",
+       [](const EnvConfig& c) { return limited(c, std::make_unique<MountainCar>(), 200); }},
+      {"mountaincar-continuous", "the underpowered car with a throttle of any strength",
+       "Moore 1990; MountainCarContinuous-v0",
+       [](const EnvConfig& c) { return limited(c, std::make_unique<MountainCarContinuous>(), 999); }},
+      {"cartpole", "keep a pole upright on a cart", "Barto, Sutton & Anderson 1983; Florian 2005; CartPole-v1",
+       [](const EnvConfig& c) { return limited(c, std::make_unique<CartPole>(), 500); }},
+      {"pendulum", "swing a pendulum up by a weak torque, and hold it", "Pendulum-v1",
+       [](const EnvConfig& c) { return limited(c, std::make_unique<Pendulum>(), 200); }},
+      {"acrobot", "swing two links up by the joint between them", "Sutton 1996; Acrobot-v1",
+       [](const EnvConfig& c) { return limited(c, std::make_unique<Acrobot>(), 500); }},
   };
   return list;
 }

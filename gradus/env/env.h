@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "gradus/core/rng.h"
+#include "gradus/env/frame.h"
 #include "gradus/env/space.h"
 
 namespace gradus::env {
@@ -54,6 +55,9 @@ class Env {
 
   // This environment as the table that defines it, for what plans or keeps a value per state; null if it has none.
   virtual FiniteEnv* finite() { return nullptr; }
+
+  // A picture of the state after the last call; none where the environment does not draw itself.
+  virtual std::optional<Frame> frame() const { return {}; }
 };
 
 // The random stream of each episode of an environment, named by (seed, episode).
@@ -79,6 +83,7 @@ class TimeLimit : public Env {
   const EnvSpec& spec() const override { return spec_; }
   Observation reset(std::optional<uint64_t> seed, const Options& options) override;
   StepResult step(std::span<const double> action) override;
+  std::optional<Frame> frame() const override { return env_->frame(); }
 
  private:
   std::unique_ptr<Env> env_;

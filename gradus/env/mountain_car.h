@@ -24,7 +24,7 @@ struct MountainCarState {
     velocity = std::clamp(velocity, -kFastest, kFastest);
     position = std::clamp(position + velocity, kLeft, kRight);
     if (position == kLeft && velocity < 0) velocity = 0;
-    return position >= kGoal;
+    return position >= kGoal && velocity >= 0;
   }
   static MountainCarState start(Rng& rng) { return {.position = -0.6 + 0.2 * rng.uniform(), .velocity = 0}; }
 };
@@ -37,6 +37,7 @@ class MountainCar final : public Env {
   // Knows the options `position` and `velocity`.
   Observation reset(std::optional<uint64_t> seed, const Options& options) override;
   StepResult step(std::span<const double> action) override;
+  std::optional<Frame> frame() const override;
 
  private:
   EnvSpec spec_;
@@ -45,5 +46,8 @@ class MountainCar final : public Env {
   std::array<double, 2> observation_{};
   bool over_ = true;
 };
+
+// The car between its hills, with a flag at the goal: the picture of both kinds of throttle.
+Frame mountain_car_frame(double position, double goal);
 
 }  // namespace gradus::env

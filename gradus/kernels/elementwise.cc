@@ -88,6 +88,17 @@ void axpy(double alpha, const Tensor& x, Tensor& y) {
   });
 }
 
+void lerp(double t, const Tensor& x, Tensor& y) {
+  require_tensor("lerp", "y", y, x.shape(), x);
+  for_float_type("lerp", x, [&]<class T>() {
+    const auto kernel = choose(ref::lerp<T>, cpu::lerp);
+    const T* x_p = x.data<T>();
+    T* y_p = y.data<T>();
+    for_elements(x.numel(),
+                 [&](int64_t begin, int64_t end) { kernel(static_cast<T>(t), x_p + begin, end - begin, y_p + begin); });
+  });
+}
+
 void add_bias(Tensor& y, const Tensor& bias) {
   require_matrix("add_bias", "y", y);
   const int64_t cols = y.dim(1);

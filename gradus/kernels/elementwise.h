@@ -1,6 +1,6 @@
 // Elementwise arithmetic, biases, and sums over whole tensors. dtype f64 | f32 everywhere, and bf16 | f16 but for
-// scale_in_place and axpy: these are widened, computed on in f32, and rounded once where they are stored. Biases are
-// f32 beside them. Scalars are rounded to the dtype. All throw invalid_argument on a shape or dtype mismatch,
+// scale_in_place, axpy and lerp: these are widened, computed on in f32, and rounded once where they are stored. Biases
+// are f32 beside them. Scalars are rounded to the dtype. All throw invalid_argument on a shape or dtype mismatch,
 // unsupported on other dtypes. Results do not depend on the thread count. `mul-add` is one multiply-add of the active
 // instruction set (isa.h).
 #pragma once
@@ -20,6 +20,7 @@ void add(const Tensor& a, const Tensor& b, Tensor& y);  // y = a + b
 void add_in_place(Tensor& y, const Tensor& x);          // y += x
 void scale_in_place(Tensor& x, double s);               // x *= s
 void axpy(double alpha, const Tensor& x, Tensor& y);    // y = alpha * x + y, one mul-add
+void lerp(double t, const Tensor& x, Tensor& y);        // y = t * (x - y) + y, one mul-add
 
 // y[r, j] += bias[j].   y [rows, N], bias [N].
 void add_bias(Tensor& y, const Tensor& bias);

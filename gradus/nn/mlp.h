@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/nn/precision.h"
 
 namespace gradus::nn {
 
@@ -19,21 +20,23 @@ struct MlpConfig {
 
 class Mlp {
  public:
-  // f32 or f64. Weights are zero until `initialise`. Throws invalid_argument on a width below 1 or an activation that
-  // does not exist.
-  explicit Mlp(const MlpConfig& config, DType dtype = DType::f32);
+  // Weights are zero until `initialise`. Throws invalid_argument on a width below 1 or an activation that does not
+  // exist.
+  explicit Mlp(const MlpConfig& config, Precision precision = Precision::fp32);
   Mlp(const Mlp&) = delete;
   Mlp& operator=(const Mlp&) = delete;
 
   const MlpConfig& config() const { return config_; }
+  const PrecisionFormats& formats() const { return formats_; }
 
-  // Weights and biases uniform in +-1/sqrt(fan in), as PyTorch's Linear draws them. Streams: Rng(seed, init, index).
-  void initialise(uint64_t seed);
+  // Weights and biases uniform in +-1/sqrt(fan in), as PyTorch's Linear draws them; those of the last layer by
+  // `output_scale` times that. Streams: Rng(seed, init, index).
+  void initialise(uint64_t seed, double output_scale = 1);
 
   // Weight, then bias, layer by layer: "0.weight", "0.bias", "1.weight", ...
   const std::vector<autograd::Parameter*>& parameters() const { return order_; }
 
-  // x [rows, inputs] -> [rows, outputs].
+  // x [rows, inputs] -> [rows, outputs], of the matrices' dtype.
   autograd::Var operator()(autograd::Var x);
 
   // Weights of a network of the same shape: theirs, or a little of theirs, w <- w + tau (w' - w).
@@ -41,6 +44,7 @@ class Mlp {
 
  private:
   MlpConfig config_;
+  PrecisionFormats formats_;
   autograd::Var (*activation_)(autograd::Var);
   std::deque<autograd::Parameter> storage_;
   std::vector<autograd::Parameter*> order_;

@@ -35,6 +35,8 @@ class Agent {
   // Of each state of a finite environment; empty in another.
   virtual std::vector<double> V() = 0;  // [n_states]
   virtual Table Q() = 0;                // [n_states, n_actions]; empty, too, if it learns no action values
+  // pi(a|s) of a policy that is not greedy by Q; else empty.
+  virtual Table pi() { return {}; }  // [n_states, n_actions]
 
   // All that lasts, by name, for checkpoints. Valid until it trains on.
   virtual NamedTensors state() = 0;

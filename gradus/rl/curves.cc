@@ -27,27 +27,31 @@ std::filesystem::path write(const std::filesystem::path& path, const run::Chart&
 
 }  // namespace
 
-std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
+std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title,
+                                                std::string_view counted_in) {
   run::Database db(run::RunPaths{directory}.database(), run::Database::Mode::read);
-  const run::Axis episodes{.label = "episode", .covers = {0}, .whole = true};
-  run::Series returns = series(db, "return", "return"), lengths = series(db, "length", "episode length (right)");
+  const run::Axis x{.label = std::string(counted_in), .covers = {0}, .whole = true};
+  run::Series returns = series(db, "return", "return"), evaluations = series(db, "evaluation", "greedy policy"),
+              lengths = series(db, "length", "episode length (right)");
   if (returns.points.empty()) return {};
   lengths.right_axis = true;
   const run::Chart chart{.title = fmt::format("{}: learning", title),
-                         .x = episodes,
+                         .x = x,
                          .y = {.label = "return, mean and standard error over seeds"},
                          .y_right = {.label = "steps", .covers = {0}},
-                         .series = {std::move(returns), std::move(lengths)}};
+                         .series = {std::move(returns), std::move(evaluations), std::move(lengths)}};
   // Means alone: on this scale a band around a mean is not symmetric.
   std::vector<run::Series> errors;
   for (const auto& [metric, name] : {std::pair{"td_error", "TD error of the updates"},
+                                     {"value_loss", "error of the critic"},
                                      {"bellman_residual", "Bellman residual"},
-                                     {"value_error", "error of the values"}}) {
+                                     {"value_error", "error of the values"},
+                                     {"policy_error", "loss of the policy"}}) {
     errors.push_back(series(db, metric, name));
     errors.back().band.clear();
   }
   const run::Chart error_chart{.title = fmt::format("{}: errors", title),
-                               .x = episodes,
+                               .x = x,
                                .y = {.label = "root mean square, mean over seeds", .log_base = 10},
                                .series = std::move(errors)};
   return {write(directory / "curves.svg", chart), write(directory / "errors.svg", error_chart)};

@@ -7,6 +7,7 @@
 #include "gradus/core/file.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/rl/curves.h"
+#include "gradus/rl/evaluation.h"
 #include "gradus/rl/picture.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "gradus/run/config.h"
@@ -109,20 +110,21 @@ class TrainingRun {
     if (observer_.on_begin) observer_.on_begin(done_, total_, unit());
     std::optional<Report> last;
     while (done_ < total_) {
+      const int64_t before = done_;
       const auto start = std::chrono::steady_clock::now();
       train_until(std::min(done_ + per_report - done_ % per_report, total_));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      last = report(seconds);
+      last = report(seconds, is_evaluated(before));
       if (observer_.on_report) observer_.on_report(*last);
       const bool stop = observer_.should_stop && observer_.should_stop();
-      if (stop || done_ >= total_ || done_ - saved >= per_checkpoint) {
-        checkpoint();
+      if (stop || last->evaluation || done_ >= total_ || done_ - saved >= per_checkpoint) {
+        checkpoint(last->evaluation ? std::optional(last->evaluation->mean) : std::nullopt);
         saved = done_;
       }
       if (stop && done_ < total_) {
         const std::string folder = run_.paths().directory.string();
-        fail(ErrorCode::interrupted, "interrupted after {} {}; go on with `gradus resume {}`",
-             unit() == Agent::Unit::steps ? "step" : "episode", done_, folder);
+        fail(ErrorCode::interrupted, "interrupted after {} {}; go on with `gradus resume {}`", unit_name(), done_,
+             folder);
       }
     }
     return summary(last);
@@ -130,6 +132,7 @@ class TrainingRun {
 
  private:
   Agent::Unit unit() const { return trainees_.front().agent->unit(); }
+  const char* unit_name() const { return unit() == Agent::Unit::steps ? "step" : "episode"; }
 
   void train_until(int64_t until) {
     parallel_for(std::ssize(trainees_), [&](int64_t i) {
@@ -141,7 +144,23 @@ class TrainingRun {
     for (const Trainee& t : trainees_) GRADUS_CHECK(t.done == done_);
   }
 
-  Report report(double seconds) {
+  // Whether one of the evaluations, which are spread evenly, is due after the work since `before`.
+  bool is_evaluated(int64_t before) const {
+    return done_ * config_.evaluations / total_ > before * config_.evaluations / total_;
+  }
+
+  std::vector<double> evaluate() {
+    constexpr int64_t kMostSteps = 10000;  // where the environment sets no limit
+    std::vector<double> returns(trainees_.size());
+    parallel_for(std::ssize(trainees_), [&](int64_t i) {
+      const Trainee& t = trainees_[static_cast<size_t>(i)];
+      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps);
+      returns[static_cast<size_t>(i)] = e.total_reward.mean;
+    });
+    return returns;
+  }
+
+  Report report(double seconds, bool evaluated) {
     std::vector<double> total_reward, length;
     std::vector<std::pair<std::string, std::vector<double>>> metrics;
     const auto add = [&](const std::string& name, double value) {
@@ -157,7 +176,7 @@ class TrainingRun {
         length.push_back(t.stats.length());
       }
       for (const auto& [name, value] : t.stats.metrics()) add(name, value);
-      if (mdp_ != nullptr && mdp_->n_states() <= kMostSwept) add("bellman_residual", residual_of(*t.agent));
+      if (mdp_ != nullptr) measure_exactly(*t.agent, add);
       if (!exact_.empty()) add("value_error", rms_error(t.agent->V(), exact_));
     }
     Report r{.done = done_, .steps_per_s = static_cast<double>(steps) / std::max(seconds, 1e-9)};
@@ -172,28 +191,39 @@ class TrainingRun {
       r.total_reward = show("return", total_reward);
       r.length = show("length", length);
     }
+    if (evaluated) r.evaluation = show("evaluation", evaluate());
     for (const auto& [name, of_seeds] : metrics) r.metrics.emplace_back(name, show(name, of_seeds));
     run_.log(done_, "train", std::move(values));
     check_finite(r);
     return r;
   }
 
-  double residual_of(Agent& agent) const {
+  // How far values are from solving Bellman's equation, and what a policy that is no table of values is worth.
+  template <class Add>
+  void measure_exactly(Agent& agent, Add&& add) const {
     const double gamma = config_.learner.gamma;
-    return pi_ ? bellman_residual(*mdp_, *pi_, agent.V(), gamma) : optimality_residual(*mdp_, agent.Q(), gamma);
+    if (mdp_->n_states() > kMostSwept) return;
+    if (pi_) return add("bellman_residual", bellman_residual(*mdp_, *pi_, agent.V(), gamma));
+    if (const Table pi = agent.pi(); pi.n_states() > 0) {
+      if (exact_.empty() || mdp_->n_states() > kMostSolved) return;
+      add("policy_error", rms_error(evaluate_policy(*mdp_, pi, gamma), exact_));
+      add("greedy_policy_error", rms_error(evaluate_policy(*mdp_, first_greedy_policy(pi, 0), gamma), exact_));
+    } else {
+      add("bellman_residual", optimality_residual(*mdp_, agent.Q(), gamma));
+    }
   }
 
   void check_finite(const Report& r) {
     for (const auto& [name, m] : r.metrics) {
       if (std::isfinite(m.mean)) continue;
       fail(ErrorCode::diverged,
-           "diverged by {} {}: {} is no longer finite; lower the step size. The last checkpoint is good",
-           unit() == Agent::Unit::steps ? "step" : "episode", r.done, name);
+           "diverged by {} {}: {} is no longer finite; lower the step size. The last checkpoint is good", unit_name(),
+           r.done, name);
     }
   }
 
-  void checkpoint() {
-    run::Checkpoint c{.step = done_};
+  void checkpoint(std::optional<double> score = {}) {
+    run::Checkpoint c{.step = done_, .score = score};
     NamedTensors& tensors = c.tensors[kAgents];
     for (const Trainee& t : trainees_) {
       for (auto& [name, tensor] : t.agent->state()) {
@@ -209,11 +239,12 @@ class TrainingRun {
                    .last = last,
                    .mdp = mdp_,
                    .V = trainees_.front().agent->V(),
-                   .Q = trainees_.front().agent->Q(),
+                   .Q = trainees_.front().agent->pi(),
                    .exact_V = exact_,
                    .pictures = {}};
+    if (s.Q.n_states() == 0) s.Q = trainees_.front().agent->Q();
     const std::string title = config_.env.name + '/' + config_.algorithm;
-    s.pictures = write_curves(s.directory, title);
+    s.pictures = write_curves(s.directory, title, unit_name());
     if (mdp_ != nullptr && mdp_->picture()) {
       s.pictures.push_back(s.directory / "values.svg");
       write_file_atomically(s.pictures.back(), values_svg(*mdp_, s.V, s.Q, title));
@@ -275,10 +306,11 @@ TrainConfig config_of_run(const std::filesystem::path& directory) {
   return run::read_config<TrainConfig>({{path.string(), read_file(path)}}, {});
 }
 
-Trained load_run(const std::filesystem::path& directory) {
-  const run::RunPaths paths{directory};
-  const auto folder =
-      std::filesystem::is_directory(paths.checkpoints()) ? run::latest_checkpoint(paths.checkpoints()) : std::nullopt;
+Trained load_run(const std::filesystem::path& directory, Which which) {
+  const std::filesystem::path checkpoints = run::RunPaths{directory}.checkpoints();
+  const auto folder = !std::filesystem::is_directory(checkpoints) ? std::nullopt
+                      : which == Which::best                      ? run::best_checkpoint(checkpoints)
+                                                                  : run::latest_checkpoint(checkpoints);
   if (!folder) {
     fail(ErrorCode::not_found, "{}: not a run with a checkpoint; train one with `gradus train`", directory.string());
   }

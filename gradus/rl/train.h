@@ -19,6 +19,7 @@ namespace gradus::rl {
 struct Report {
   int64_t done = 0;                                            // episodes or steps, as the agent counts
   std::optional<MeanOfSeeds> total_reward{}, length{};         // of the episodes that ended, if any did
+  std::optional<MeanOfSeeds> evaluation{};                     // return of the greedy policy, when it was tried
   std::vector<std::pair<std::string, MeanOfSeeds>> metrics{};  // td_error, bellman_residual, value_error, ...
   double steps_per_s = 0;                                      // environment steps of all seeds together
 
@@ -40,7 +41,7 @@ struct TrainSummary {
   std::optional<Report> last;
   std::shared_ptr<const env::FiniteMdp> mdp;  // of a finite environment, or null; what follows is of the first seed
   std::vector<double> V;                      // [n_states]
-  Table Q;                                    // [n_states, n_actions], or empty
+  Table Q;                                    // [n_states, n_actions], or pi(a|s), or empty
   std::vector<double> exact_V;  // what V should be: the optimum, or the policy's values; empty where there is none
   std::vector<std::filesystem::path> pictures;
 };
@@ -55,11 +56,13 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
 
 TrainConfig config_of_run(const std::filesystem::path& directory);
 
-// The agent of a run's first seed, with what it has learned by the latest checkpoint. Throws not_found, corrupt.
+// The agent of a run's first seed, with what it has learned by the latest checkpoint, or by the one whose evaluation
+// was best. Throws not_found, corrupt.
 struct Trained {
   TrainConfig config;
   std::unique_ptr<Agent> agent;
 };
-Trained load_run(const std::filesystem::path& directory);
+enum class Which { latest, best };
+Trained load_run(const std::filesystem::path& directory, Which which = Which::latest);
 
 }  // namespace gradus::rl

@@ -74,14 +74,46 @@ void TrainConfig::check() const {
   require(steps >= 1, "steps is {}, but must be at least 1", steps);
   require(reports >= 1 && reports <= 100000, "reports is {}, but must be 1 to 100000", reports);
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
+  require(evaluations >= 0 && evaluations <= reports, "evaluations is {}, but must be 0 to reports, which is {}",
+          evaluations, reports);
+  require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
   learner.check();
   network.check();
   replay.check();
+  on_policy.check();
+  trust_region.check();
+  require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
   make_agent(*this, 0);
 }
 
+namespace {
+
+const DeepAlgorithm& deep_algorithm(std::string_view name) {
+  return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
+}
+
+DeepConfig deep_config(const TrainConfig& c) {
+  return {.learner = c.learner,
+          .network = c.network,
+          .replay = c.replay,
+          .on_policy = c.on_policy,
+          .trust_region = c.trust_region,
+          .normalize = c.normalize,
+          .n_envs = c.n_envs,
+          .total_steps = c.steps};
+}
+
+}  // namespace
+
 std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
-  return make_episode_agent(c, seed);
+  const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);
+  if (algorithm.values != ValuesAs::network || deep_algorithm(algorithm.name).by_steps == nullptr) {
+    return make_episode_agent(c, seed);
+  }
+  const env::EnvConfig env = c.env;
+  const auto make = [env] { return env::make_env(env); };
+  if (const auto one = make(); one->finite() != nullptr) check_episodes_end(*one->finite(), c);
+  return deep_algorithm(algorithm.name).by_steps(make, deep_config(c), seed);
 }
 
 std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& c, uint64_t seed) {
@@ -92,8 +124,8 @@ std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& c, uint64_t 
     case ValuesAs::linear_function:
       return make_linear_agent(c.algorithm, std::move(env), c.features, c.learner);
     case ValuesAs::network:
-      return std::ranges::find(deep_algorithms(), algorithm.name, &DeepAlgorithm::name)
-          ->make(std::move(env), {.learner = c.learner, .network = c.network, .replay = c.replay}, seed);
+      require(deep_algorithm(algorithm.name).by_episodes != nullptr, "{} does not learn by episodes", c.algorithm);
+      return deep_algorithm(algorithm.name).by_episodes(std::move(env), deep_config(c), seed);
     case ValuesAs::table:
       break;
   }

@@ -8,7 +8,7 @@
 
 #include "gradus/env/catalogue.h"
 #include "gradus/rl/agent.h"
-#include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/deep/deep_config.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/learner.h"
 
@@ -23,11 +23,17 @@ struct TrainConfig {
   int64_t steps = 100000;
   int64_t reports = 100;
   int64_t keep_checkpoints = 1;
+  int64_t evaluations = 0;
+  int64_t evaluation_episodes = 10;
   env::EnvConfig env;
   LearnerConfig learner;
   FeaturesConfig features;
+  int64_t n_envs = 1;
   NetworkConfig network;
   ReplayConfig replay;
+  OnPolicyConfig on_policy;
+  TrustRegionConfig trust_region;
+  NormalizeConfig normalize;
 
   template <class F>
   void fields(F& f) {
@@ -39,11 +45,17 @@ struct TrainConfig {
     f("steps", steps, "steps in the environment of each training; of the others");
     f("reports", reports, "rows of metrics over the whole training");
     f("keep_checkpoints", keep_checkpoints, "the last so many are kept, and the best");
+    f("evaluations", evaluations, "times at which the greedy policy is tried, without learning; the best is kept");
+    f("evaluation_episodes", evaluation_episodes, "episodes of each, always the same ones");
     env.fields(f);
     learner.fields(f);
     f.section("features", features);
+    f("n_envs", n_envs, "environments that an agent acts in side by side; of algorithms that learn by steps");
     f.section("network", network);
     f.section("replay", replay);
+    f.section("on_policy", on_policy);
+    f.section("trust_region", trust_region);
+    f.section("normalize", normalize);
   }
 
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.

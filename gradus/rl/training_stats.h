@@ -24,21 +24,27 @@ class TrainingStats {
   void add(const EpisodeStats& e) {
     add_steps(e.length);
     add_episode(e.total_reward, e.length);
-    Metric& m = metric("td_error", true);
+    Metric& m = metric("td_error", Shown::root);
     m.sum += e.squared_td_error;
     m.weight += static_cast<double>(e.updates);
   }
 
-  // Shown as the mean of what is added, or as its root mean square.
+  // Shown as the mean of what is added, its root mean square, or the largest.
   void add_mean(std::string_view name, double value, double weight = 1) {
-    Metric& m = metric(name, false);
+    Metric& m = metric(name, Shown::mean);
     m.sum += value * weight;
     m.weight += weight;
   }
   void add_root_mean_square(std::string_view name, double value) {
-    Metric& m = metric(name, true);
+    Metric& m = metric(name, Shown::root);
     m.sum += value * value;
     m.weight += 1;
+  }
+
+  void add_max(std::string_view name, double value) {
+    Metric& m = metric(name, Shown::largest);
+    if (m.weight == 0 || !(value <= m.sum)) m.sum = value;  // a NaN stays
+    m.weight = 1;
   }
 
   int64_t steps() const { return steps_; }
@@ -51,22 +57,23 @@ class TrainingStats {
     std::vector<std::pair<std::string, double>> all;
     for (const Metric& m : metrics_) {
       const double mean = m.weight > 0 ? m.sum / m.weight : 0;
-      all.emplace_back(m.name, m.root ? std::sqrt(mean) : mean);
+      all.emplace_back(m.name, m.shown == Shown::root ? std::sqrt(mean) : mean);
     }
     return all;
   }
 
  private:
+  enum class Shown { mean, root, largest };
   struct Metric {
     std::string name;
-    bool root = false;
+    Shown shown = Shown::mean;
     double sum = 0, weight = 0;
   };
-  Metric& metric(std::string_view name, bool root) {
+  Metric& metric(std::string_view name, Shown shown) {
     for (Metric& m : metrics_) {
       if (m.name == name) return m;
     }
-    return metrics_.emplace_back(Metric{.name = std::string(name), .root = root});
+    return metrics_.emplace_back(Metric{.name = std::string(name), .shown = shown});
   }
 
   int64_t steps_ = 0, episodes_ = 0;

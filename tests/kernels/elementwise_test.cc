@@ -30,6 +30,10 @@ TEST(Elementwise, VectorKernelsEqualTheReferenceBitForBit) {
       ref::axpy(-1.7f, a.data<float>(), n, expected.data<float>());
       EXPECT_TRUE(same_bits(y, expected));
 
+      lerp(0.3, b, y);
+      ref::lerp(0.3f, b.data<float>(), n, expected.data<float>());
+      EXPECT_TRUE(same_bits(y, expected));
+
       fill(y, 0.1);
       for (const float v : y.span<float>()) ASSERT_EQ(v, 0.1f);
     }

@@ -1,5 +1,10 @@
 #include "gradus/nn/mlp.h"
 
+#include <numeric>
+
+#include "gradus/kernels/convert.h"
+#include "gradus/nn/mlp_jacobian.h"
+
 #include "tests/core/expect_error.h"
 #include "tests/kernels/grid.h"
 
@@ -11,7 +16,7 @@ using autograd::Var;
 using kernels::same_bits;
 
 TEST(Mlp, IsItsFormulaByHand) {
-  Mlp net({.inputs = 2, .outputs = 1, .hidden = {2}, .activation = "relu"}, DType::f64);
+  Mlp net({.inputs = 2, .outputs = 1, .hidden = {2}, .activation = "relu"}, Precision::fp64);
   const double w1[] = {1, -1, 2, 0.5}, b1[] = {0.25, -1}, w2[] = {3, -2}, b2[] = {0.5};
   const std::span<const double> weights[] = {w1, b1, w2, b2};
   for (size_t i = 0; i < 4; ++i) std::ranges::copy(weights[i], net.parameters()[i]->value.data<double>());
@@ -24,7 +29,7 @@ TEST(Mlp, IsItsFormulaByHand) {
 
 TEST(Mlp, GradientsEqualCentralDifferences) {
   for (const char* activation : {"relu", "tanh"}) {
-    Mlp net({.inputs = 3, .outputs = 2, .hidden = {5, 4}, .activation = activation}, DType::f64);
+    Mlp net({.inputs = 3, .outputs = 2, .hidden = {5, 4}, .activation = activation}, Precision::fp64);
     net.initialise(3);
     const Tensor x = kernels::random_tensor({6, 3}, DType::f64, 1);
     std::vector<double> weights;
@@ -62,6 +67,42 @@ TEST(Mlp, FollowsAnotherWhollyOrALittle) {
   for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(a.parameters()[i]->value, b.parameters()[i]->value));
   Mlp wider({.inputs = 2, .outputs = 1, .hidden = {4}});
   EXPECT_GRADUS_ERROR(a.follow(wider), invalid_argument, "0.weight is [3, 2] but the other's is [4, 2]");
+}
+
+// J v by differences along v, and u . J v = (J^T u) . v.
+TEST(MlpJacobian, ProductsAreThoseOfTheDerivative) {
+  for (const char* activation : {"relu", "tanh"}) {
+    for (const std::vector<int64_t>& hidden : {std::vector<int64_t>{}, {5}, {5, 4}}) {
+      Mlp net({.inputs = 3, .outputs = 2, .hidden = hidden, .activation = activation}, Precision::fp64);
+      net.initialise(3);
+      const Tensor x = kernels::random_tensor({6, 3}, DType::f32, 1);
+      MlpJacobian jacobian(net, x);
+      const auto random = [](int64_t n, uint64_t seed) {
+        const Tensor t = kernels::random_tensor({n}, DType::f64, seed);
+        return std::vector<double>(t.span<double>().begin(), t.span<double>().end());
+      };
+      const std::vector<double> v = random(jacobian.n_weights(), 2), u = random(jacobian.n_outputs(), 3);
+      std::vector<double> Jv(u.size()), JTu(v.size());
+      jacobian.times(v, Jv);
+      jacobian.transposed_times(u, JTu);
+      EXPECT_NEAR(std::inner_product(u.begin(), u.end(), Jv.begin(), 0.0),
+                  std::inner_product(v.begin(), v.end(), JTu.begin(), 0.0), 1e-12);
+
+      const auto outputs_at = [&](double step) {
+        size_t at = 0;
+        for (autograd::Parameter* p : net.parameters()) {
+          for (double& w : p->value.span<double>()) w += step * v[at++];
+        }
+        Tape tape(Tape::Mode::inference);
+        return net(tape.constant(kernels::converted(x, DType::f64))).value().clone();
+      };
+      constexpr double kStep = 1e-6;
+      const Tensor above = outputs_at(kStep), below = outputs_at(-2 * kStep);
+      for (size_t i = 0; i < Jv.size(); ++i) {
+        EXPECT_NEAR(Jv[i], (above.span<double>()[i] - below.span<double>()[i]) / (2 * kStep), 1e-7);
+      }
+    }
+  }
 }
 
 TEST(Mlp, RefusesWhatCannotBe) {

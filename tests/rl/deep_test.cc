@@ -21,7 +21,8 @@ constexpr double kGamma = 0.8;
 
 std::unique_ptr<EpisodeAgent> make_deep(std::string_view algorithm, std::unique_ptr<env::Env> env,
                                         const DeepConfig& config, uint64_t seed = 1) {
-  return std::ranges::find(deep_algorithms(), algorithm, &DeepAlgorithm::name)->make(std::move(env), config, seed);
+  return std::ranges::find(deep_algorithms(), algorithm, &DeepAlgorithm::name)
+      ->by_episodes(std::move(env), config, seed);
 }
 
 Trial deep_trial(std::string_view algorithm, const env::FiniteEnv& env, const DeepConfig& config, uint64_t seed = 1) {
@@ -176,7 +177,9 @@ TEST(ValueNetwork, TargetsStayUntilTheyAreUpdated) {
 
 std::vector<std::string> deep_names() {
   std::vector<std::string> names;
-  for (const DeepAlgorithm& a : deep_algorithms()) names.emplace_back(a.name);
+  for (const DeepAlgorithm& a : deep_algorithms()) {
+    if (a.by_episodes != nullptr) names.emplace_back(a.name);
+  }
   return names;
 }
 

@@ -27,6 +27,14 @@ void Axpy(float alpha, const float* x, int64_t n, float* y) {
   ForVectors(n, [&](int64_t i, auto io) HWY_ATTR { io.Store(hn::MulAdd(a, io.Load(x + i), io.Load(y + i)), y + i); });
 }
 
+void Lerp(float t, const float* x, int64_t n, float* y) {
+  const FloatsV t_v = hn::Set(Floats(), t);
+  ForVectors(n, [&](int64_t i, auto io) HWY_ATTR {
+    const FloatsV y_v = io.Load(y + i);
+    io.Store(hn::MulAdd(t_v, hn::Sub(io.Load(x + i), y_v), y_v), y + i);
+  });
+}
+
 void SumRows(const float* x, int64_t rows, int64_t cols, float* sum) {
   ForVectors(cols, [&](int64_t j, auto io) HWY_ATTR {
     FloatsV total = hn::Zero(Floats());
@@ -86,6 +94,7 @@ namespace gradus::kernels::cpu {
 HWY_EXPORT(Add);
 HWY_EXPORT(Scale);
 HWY_EXPORT(Axpy);
+HWY_EXPORT(Lerp);
 HWY_EXPORT(SumRows);
 HWY_EXPORT(Dot);
 HWY_EXPORT(AllFinite);
@@ -98,6 +107,9 @@ void scale(float s, int64_t n, float* x) {
 }
 void axpy(float alpha, const float* x, int64_t n, float* y) {
   HWY_DYNAMIC_DISPATCH(Axpy)(alpha, x, n, y);
+}
+void lerp(float t, const float* x, int64_t n, float* y) {
+  HWY_DYNAMIC_DISPATCH(Lerp)(t, x, n, y);
 }
 void sum_rows(const float* x, int64_t rows, int64_t cols, float* sum) {
   HWY_DYNAMIC_DISPATCH(SumRows)(x, rows, cols, sum);

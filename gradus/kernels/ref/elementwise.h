@@ -25,6 +25,12 @@ void axpy(T alpha, const T* x, int64_t n, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = mul_add(alpha, x[i], y[i]);
 }
 
+template <class T>
+void lerp(T t, const T* x, int64_t n, T* y) {
+  const MultiplyAdd mul_add;
+  for (int64_t i = 0; i < n; ++i) y[i] = mul_add(t, x[i] - y[i], y[i]);
+}
+
 // sum[j] = x[0, j] + x[1, j] + ..., from 0.
 template <class T>
 void sum_rows(const T* x, int64_t rows, int64_t cols, T* sum) {

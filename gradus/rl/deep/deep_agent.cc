@@ -2,17 +2,22 @@
 
 namespace gradus::rl {
 
-#define GRADUS_DEEP(make, name, learns, description, source) \
+#define GRADUS_BY_EPISODES(make, name, learns, description, source) \
   std::unique_ptr<EpisodeAgent> make(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed);
+#define GRADUS_BY_STEPS(make, name, learns, description, source) \
+  std::unique_ptr<Agent> make(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed);
 #include "gradus/rl/deep/algorithms.def"
-#undef GRADUS_DEEP
+#undef GRADUS_BY_EPISODES
+#undef GRADUS_BY_STEPS
 
 const std::vector<DeepAlgorithm>& deep_algorithms() {
   using enum Learns;
   static const std::vector<DeepAlgorithm> list = {
-#define GRADUS_DEEP(make, name, learns, description, source) {name, description, source, learns, make},
+#define GRADUS_BY_EPISODES(make, name, learns, description, source) {name, description, source, learns, make, nullptr},
+#define GRADUS_BY_STEPS(make, name, learns, description, source) {name, description, source, learns, nullptr, make},
 #include "gradus/rl/deep/algorithms.def"
-#undef GRADUS_DEEP
+#undef GRADUS_BY_EPISODES
+#undef GRADUS_BY_STEPS
   };
   return list;
 }

@@ -16,6 +16,16 @@ void NetworkConfig::check() const {
           learning_rate);
   require(clip_norm >= 0 && std::isfinite(clip_norm), "network.clip_norm is {}, but must be positive, or 0 for off",
           clip_norm);
+  const nn::Precision p = nn::precision_from_name(precision);
+  require(p != nn::Precision::fp16, "network.precision is fp16, whose loss scaling is for language models; use bf16");
+}
+
+nn::Precision precision_of(const NetworkConfig& config) {
+  return nn::precision_from_name(config.precision);
+}
+
+nn::MlpConfig mlp_of(const NetworkConfig& c, int64_t inputs, int64_t outputs) {
+  return {.inputs = inputs, .outputs = outputs, .hidden = c.hidden, .activation = c.activation};
 }
 
 void ReplayConfig::check() const {

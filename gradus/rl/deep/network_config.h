@@ -5,14 +5,19 @@
 #include <string>
 #include <vector>
 
+#include "gradus/nn/mlp.h"
+
 namespace gradus::rl {
 
 struct NetworkConfig {
   std::vector<int64_t> hidden = {64, 64};
   std::string activation = "relu";
   bool action_as_input = false;
+  bool one_hot = false;
   double learning_rate = 1e-3;
   double clip_norm = 10;
+  bool linear_decay = false;
+  std::string precision = "fp32";
 
   template <class F>
   void fields(F& f) {
@@ -20,13 +25,21 @@ struct NetworkConfig {
     f("activation", activation, "relu or tanh");
     f("action_as_input", action_as_input,
       "action values: the action is an input and its value the only output; else each action has an output");
+    f("one_hot", one_hot,
+      "states of a finite environment are one 1 among 0s, even where they lie on a plane; without hidden layers a "
+      "table");
     f("learning_rate", learning_rate, "of Adam");
     f("clip_norm", clip_norm, "gradients are scaled down to this norm; 0 = off");
+    f("linear_decay", linear_decay, "learning rates fall to 0 over the training");
+    f("precision", precision, "fp64, fp32, bf16 or bf16-pure: what networks compute in (docs/numerics.md)");
   }
 
   // Throws invalid_argument on what is out of range, naming key and value.
   void check() const;
 };
+// Of a checked configuration.
+nn::Precision precision_of(const NetworkConfig& config);
+nn::MlpConfig mlp_of(const NetworkConfig& config, int64_t inputs, int64_t outputs);
 
 struct ReplayConfig {
   int64_t buffer_size = 10000;

@@ -15,14 +15,19 @@ namespace gradus::rl {
 class NetworkInputs {
  public:
   explicit NetworkInputs(const env::Space& space);
+  // Of numbers of states: where they lie on a plane (coordinates.h), in [0, 1], or, if they lie nowhere or are to be
+  // so, one-hot.
+  NetworkInputs(const env::FiniteMdp& mdp, bool one_hot);
 
-  int64_t n() const { return static_cast<int64_t>(scale_.size()); }
+  int64_t n() const { return n_; }
   //   s  an element of the space;  x [n()]
   void fill(std::span<const float> s, std::span<float> x) const;
 
  private:
-  bool one_hot_;
+  int64_t n_ = 0;
+  bool one_hot_ = false;
   std::vector<float> low_, scale_;
+  std::vector<float> rows_;  // [n_states, n], of an MDP on a plane
 };
 
 // What a network should see of an environment: of a finite one where its states lie (coordinates.h), or, if they lie

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gradus/rl/agent_state.h"
-#include "gradus/rl/deep/deep_agent.h"
+#include "gradus/rl/deep/deep_config.h"
 #include "gradus/rl/deep/network_inputs.h"
 #include "gradus/rl/deep/replay_buffer.h"
 #include "gradus/rl/deep/value_network.h"

@@ -1,0 +1,42 @@
+// Advantage actor-critic. Mnih et al. 2016 (arXiv 1602.01783), section 4 and Algorithm S3, all environments in step;
+// Zhao, Algorithm 10.2. The gradient is that of
+//   -mean(A log pi(a|s)) - ent_coef mean(H) + vf_coef mean((R - v(s))^2)
+// with A by GAE, lambda 1 being the n-step advantage of the paper. A and R are constants.
+// Differs: Adam takes the steps, not RMSProp.
+#include "gradus/rl/deep/on_policy_agent.h"
+
+namespace gradus::rl {
+
+namespace {
+
+class A2c final : public OnPolicyAgent {
+ public:
+  A2c(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed)
+      : OnPolicyAgent(make_env, config, {.n_steps = 5, .gae_lambda = 1}, seed) {}
+
+ private:
+  void improve(TrainingStats& stats) override {
+    estimate_advantages();
+    descend(all_rows(), stats, [&](Batch& b) {
+      const auto n = static_cast<double>(b.rows.size());
+      double entropies = 0;
+      for (size_t i = 0; i < b.rows.size(); ++i) {
+        add_policy_gradient(b, i, -advantages_[i] / n, -c().ent_coef / n);
+        const double error = returns_[i] - b.values[i];
+        b.d_values[i] = -2 * c().vf_coef * error / n;
+        entropies += entropy(b, i);
+        stats.add_root_mean_square("td_error", error);
+      }
+      stats.add_mean("entropy", entropies / n);
+      stats.add_max("mismatch_max", mismatch(b));
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Agent> make_a2c(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed) {
+  return std::make_unique<A2c>(make_env, config, seed);
+}
+
+}  // namespace gradus::rl

@@ -1,0 +1,37 @@
+// All settings of an agent whose values or policy are networks.
+#pragma once
+
+#include <cstdint>
+
+#include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/deep/on_policy_config.h"
+#include "gradus/rl/tabular/learner.h"
+
+namespace gradus::rl {
+
+struct NormalizeConfig {
+  bool observations = false;
+  bool rewards = false;
+  double clip = 10;
+
+  template <class F>
+  void fields(F& f) {
+    f("observations", observations, "observations get mean 0 and deviation 1 by what was seen so far");
+    f("rewards", rewards, "rewards are divided by the deviation of the discounted return so far");
+    f("clip", clip, "and both are cut at this");
+  }
+};
+
+// Of LearnerConfig they use gamma and what says how to act: eps, policy, behaviour and what belongs to these.
+struct DeepConfig {
+  LearnerConfig learner;
+  NetworkConfig network;
+  ReplayConfig replay;
+  OnPolicyConfig on_policy{};
+  TrustRegionConfig trust_region{};
+  NormalizeConfig normalize{};
+  int64_t n_envs = 1;
+  int64_t total_steps = 1;  // of the whole training, for schedules
+};
+
+}  // namespace gradus::rl

@@ -1,0 +1,54 @@
+// pi(a|s) as a network: PolicyHead over its outputs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gradus/rl/deep/network.h"
+#include "gradus/rl/deep/policy_head.h"
+
+namespace gradus::rl {
+
+class Policy {
+ public:
+  //   log_std  the first of every dimension, of a Gaussian
+  // The last layer begins with small weights, so that the first policy is nearly the same in every state.
+  Policy(const nn::MlpConfig& config, const env::Space& actions, nn::Precision precision, double log_std,
+         uint64_t seed);
+
+  const PolicyHead& head() const { return head_; }
+  // [n_log_std]; those of the last `forward` or `record`.
+  std::span<const double> log_std() const { return log_std_; }
+
+  // Outputs [rows * n_outputs], valid until the next call of the same function.
+  //   x  [rows, inputs] f32
+  std::span<const double> forward(const Tensor& x);
+  std::span<const double> record(const Tensor& x);
+  std::span<const double> row(std::span<const double> outputs, int64_t i) const {
+    return outputs.subspan(static_cast<size_t>(i * head_.n_outputs()), static_cast<size_t>(head_.n_outputs()));
+  }
+
+  // The loss whose gradient in the outputs of the last record is d_out, for a backward pass; d_log_std [n_log_std] is
+  // added to the gradient of the deviations at once.
+  autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std);
+
+  Network& network() { return network_; }
+  std::vector<autograd::Parameter*> parameters();
+  // All weights, one parameter behind the other, the deviations last. Set to what was got, they are as they were.
+  std::vector<double> weights();
+  void set_weights(std::span<const double> weights);
+
+  void add_state(const std::string& prefix, NamedTensors& state);
+  void restore(const std::string& prefix, const NamedTensors& state);  // throws corrupt
+
+ private:
+  void read_log_std();
+
+  PolicyHead head_;
+  Network network_;
+  autograd::Parameter log_std_parameter_;  // [n_log_std]
+  std::vector<double> log_std_;
+};
+
+}  // namespace gradus::rl

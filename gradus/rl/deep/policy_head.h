@@ -1,0 +1,52 @@
+// What the outputs of a policy network mean: the logits of a categorical distribution over Discrete actions, or the
+// means of a Gaussian over a Box, whose standard deviations are parameters of their own, the same in every state.
+// All functions are of one row, in double:
+//   out      [n_outputs]    logits, or means
+//   log_std  [n_outputs]    of a Gaussian; empty for a categorical distribution
+//   action   [action_size]  its number counted from 0; or a point, also one outside of the Box
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gradus/core/rng.h"
+#include "gradus/env/space.h"
+
+namespace gradus::rl {
+
+class PolicyHead {
+ public:
+  explicit PolicyHead(const env::Space& actions);
+
+  bool categorical() const { return categorical_; }
+  int64_t n_outputs() const { return n_outputs_; }
+  int64_t action_size() const { return categorical_ ? 1 : n_outputs_; }
+  int64_t n_log_std() const { return categorical_ ? 0 : n_outputs_; }
+
+  // Draws an action; returns log pi(action).
+  double sample(std::span<const double> out, std::span<const double> log_std, Rng& rng, std::span<float> action) const;
+  // The likeliest action, the first of equals.
+  void mode(std::span<const double> out, std::span<float> action) const;
+
+  double log_prob(std::span<const double> out, std::span<const double> log_std, std::span<const float> action) const;
+  double entropy(std::span<const double> out, std::span<const double> log_std) const;
+  // KL(old || now).
+  double kl(std::span<const double> old_out, std::span<const double> old_log_std, std::span<const double> out,
+            std::span<const double> log_std) const;
+
+  // d_out += by_log_prob * d log pi(action) / d out + by_entropy * d entropy / d out; d_log_std alike.
+  void add_gradient(std::span<const double> out, std::span<const double> log_std, std::span<const float> action,
+                    double by_log_prob, double by_entropy, std::span<double> d_out, std::span<double> d_log_std) const;
+
+  // u = M v, where M is the Fisher information of the distribution in (out, log_std): diag(p) - p p^T of the logits;
+  // 1 / sigma^2 of the means and 2 of the log standard deviations. It is the Hessian of kl(old, now) at now = old.
+  void fisher(std::span<const double> out, std::span<const double> log_std, std::span<const double> v_out,
+              std::span<const double> v_log_std, std::span<double> u_out, std::span<double> u_log_std) const;
+
+ private:
+  bool categorical_;
+  int64_t n_outputs_;
+};
+
+}  // namespace gradus::rl
