@@ -32,10 +32,6 @@ std::unique_ptr<Env> limited(const EnvConfig& c, std::unique_ptr<Env> env, int64
   return std::make_unique<TimeLimit>(std::move(env), steps);
 }
 
-std::unique_ptr<Env> make_mountain_car(const EnvConfig& c) {
-  return limited(std::make_unique<MountainCar>(), steps_of(c, 200));
-}
-
 std::unique_ptr<Env> make_program(const EnvConfig& c) {
   auto env = std::make_unique<ProgramEnv>(c.name, c.program);
   const int64_t own = env->own_max_episode_steps();

@@ -391,7 +391,8 @@ Finding check_autoreset(const EnvFactory& make, const CheckConfig& c) {
       plain.back().begin();
     }
     Rng rng(c.seed, Purpose::test, 2);
-    for (int64_t step = 0; step < c.steps / kEnvs; ++step) {
+    const int64_t n_steps = std::max(c.steps / kEnvs, envs->spec().max_episode_steps + 1);
+    for (int64_t step = 0; step < n_steps; ++step) {
       const Actions actions = draw(envs->spec().action_space, kEnvs, rng);
       const VecStep s = envs->step(actions.vec);
       std::vector<uint8_t> mask;
