@@ -53,10 +53,7 @@ void env_speed(std::string_view name, const EnvOptions& options, const Sink& sin
   env::EnvConfig config;
   config.name = name;
   const auto make = [&] { return env::make_env(config); };
-  // Endless episodes are not kept: a learner that resumes pays a few nanoseconds more.
-  const auto vec = [&](int threads) {
-    return env::make_vec_env(make, {.num_envs = kEnvs, .num_threads = threads, .resumable = false});
-  };
+  const auto vec = [&](int threads) { return env::make_vec_env(make, {.num_envs = kEnvs, .num_threads = threads}); };
   const std::unique_ptr<env::Env> alone = make();
   const std::unique_ptr<env::VecEnv> one = vec(1), two = vec(2);
   alone->reset(1);

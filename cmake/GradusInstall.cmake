@@ -25,11 +25,15 @@ install(FILES ${PROJECT_BINARY_DIR}/GradusConfig.cmake ${PROJECT_BINARY_DIR}/Gra
 if(GRADUS_BUILD_TESTS AND NOT GRADUS_SANITIZE)
   set(install_tree ${PROJECT_BINARY_DIR}/install_tree)
   add_test(NAME install COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${install_tree})
-  add_test(NAME find_package
-    COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${PROJECT_SOURCE_DIR}/examples/parity ${PROJECT_BINARY_DIR}/parity
-      --build-generator ${CMAKE_GENERATOR}
-      --build-options -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_PREFIX_PATH=${install_tree}
-      --test-command ${PROJECT_SOURCE_DIR}/tests/tools/run_in_new_folder ./parity FOLDER 20000 1)
+  function(gradus_installed_example test folder program)
+    add_test(NAME ${test}
+      COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${PROJECT_SOURCE_DIR}/examples/${folder} ${PROJECT_BINARY_DIR}/${program}
+        --build-generator ${CMAKE_GENERATOR}
+        --build-options -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_PREFIX_PATH=${install_tree}
+        --test-command ${PROJECT_SOURCE_DIR}/tests/tools/run_in_new_folder ./${program} ${ARGN})
+    set_tests_properties(${test} PROPERTIES FIXTURES_REQUIRED install_tree)
+  endfunction()
+  gradus_installed_example(find_package parity parity FOLDER 20000 1)
+  gradus_installed_example(find_package.environment environment_cpp hover 2000)
   set_tests_properties(install PROPERTIES FIXTURES_SETUP install_tree)
-  set_tests_properties(find_package PROPERTIES FIXTURES_REQUIRED install_tree)
 endif()

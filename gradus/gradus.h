@@ -6,11 +6,15 @@
 #include "gradus/core/tensor.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/catalogue.h"
+#include "gradus/env/check_env.h"
+#include "gradus/env/vec_env.h"
 #include "gradus/lm/model.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/task.h"
 #include "gradus/posttrain/training.h"
+#include "gradus/rl/deep/deep_agent.h"
 #include "gradus/rl/train.h"
+#include "gradus/rl/training_stats.h"
 #include "gradus/run/run_folder.h"
 
 namespace gradus {

@@ -37,6 +37,12 @@ std::unique_ptr<Env> make_lander(const EnvConfig& c, LanderControl control) {
   return limited(c, std::make_unique<LunarLander>(c.lunarlander, control), 1000);
 }
 
+std::unique_ptr<Env> make_program(const EnvConfig& c) {
+  auto env = std::make_unique<ProgramEnv>(c.name, c.program);
+  const int64_t own = env->own_max_episode_steps();
+  return limited(c, std::move(env), own);
+}
+
 }  // namespace
 
 const std::vector<NamedEnvironment>& environments() {
@@ -85,6 +91,7 @@ const std::vector<NamedEnvironment>& environments() {
 std::unique_ptr<Env> make_env(const EnvConfig& c) {
   require(c.max_episode_steps >= -1,
           "max_episode_steps is {}, but must be -1 (the environment's own), 0 (none) or more", c.max_episode_steps);
+  if (names_program(c.name)) return make_program(c);
   std::vector<std::string_view> names;
   for (const NamedEnvironment& e : environments()) {
     if (e.name == c.name) return e.make(c);

@@ -14,6 +14,7 @@
 #include "gradus/env/frozen_lake.h"
 #include "gradus/env/grid_world.h"
 #include "gradus/env/lander_world.h"
+#include "gradus/env/program_env.h"
 #include "gradus/env/random_walk.h"
 #include "gradus/env/windy_grid_world.h"
 
@@ -30,10 +31,11 @@ struct EnvConfig {
   FrozenLakeConfig frozenlake;
   BanditConfig bandit;
   LunarLanderConfig lunarlander;
+  ProgramEnvConfig program;
 
   template <class F>
   void fields(F& f) {
-    f("env", name, "the environment: see `gradus list envs`");
+    f("env", name, "the environment: see `gradus list envs`, or the path of a program of your own");
     f("max_episode_steps", max_episode_steps, "time limit; 0 = none, -1 = the environment's own");
     f.section("grid", grid);
     f.section("walk", walk);
@@ -43,6 +45,7 @@ struct EnvConfig {
     f.section("frozenlake", frozenlake);
     f.section("bandit", bandit);
     f.section("lunarlander", lunarlander);
+    f.section("program", program);
   }
 };
 
@@ -52,7 +55,8 @@ struct NamedEnvironment {
 };
 const std::vector<NamedEnvironment>& environments();
 
-// Throws invalid_argument on an unknown name, with the nearest, and what the environment throws.
+// Throws invalid_argument on an unknown name, with the nearest, and what the environment throws. A name that holds a
+// '/' or ends in ".py" is a program (program_env.h).
 std::unique_ptr<Env> make_env(const EnvConfig& config);
 
 }  // namespace gradus::env

@@ -142,13 +142,13 @@ void EnvSlot::begin(VecRows& rows) {
 // One step of the environment, counted and kept.
 StepResult EnvSlot::move(const float* action) {
   for (size_t j = 0; j < action_.size(); ++j) {
+    if (resumable_) actions_.push_back(action[j]);
     action_[j] = first_action_ + static_cast<double>(action[j]);
     if (box_ == nullptr) continue;
     for (const double bound : {box_->low[j], box_->high[j]}) {
       if (action[j] == static_cast<float>(bound)) action_[j] = bound;
     }
   }
-  if (resumable_) actions_.insert(actions_.end(), action, action + action_.size());
   ++length_;
   const StepResult r = env_->step(action_);
   if (!std::isfinite(r.reward)) fail_not_finite("reward", r.reward);

@@ -236,7 +236,8 @@ std::string ChildProcess::read_line(Deadline deadline) {
     if (stdout_ < 0) fail_lost("");
     if (remaining_ms(deadline) == 0) {
       fail(ErrorCode::timeout,
-           "program {}: no line before the deadline; flush stdout after each line, or allow more time", program_);
+           "program {}: no line before the deadline; flush stdout after each line, or allow more time{}", program_,
+           last_words());
     }
     wait_ready(deadline);
   }
@@ -266,8 +267,8 @@ std::vector<std::string> ChildProcess::exchange(std::span<const std::string> lin
     if (remaining_ms(deadline) == 0) {
       stop_now();
       fail(ErrorCode::timeout,
-           "program {}: {} of {} replies before the deadline; flush stdout after each line, or allow more time",
-           program_, replies.size(), lines.size());
+           "program {}: {} of {} replies before the deadline; flush stdout after each line, or allow more time{}",
+           program_, replies.size(), lines.size(), last_words());
     }
     wait_ready(deadline);
   }
@@ -388,7 +389,6 @@ void ChildProcess::stop_now() {
   close_descriptor(stderr_);
 }
 
-// "; it said: A | B" from the last three lines of stderr that are not empty.
 std::string ChildProcess::last_words() const {
   std::vector<std::string> lines;
   std::size_t end = stderr_tail_.size();

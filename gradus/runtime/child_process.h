@@ -1,5 +1,5 @@
 // A child program that is spoken to in lines over pipes: it reads requests on stdin and writes replies on stdout. Used
-// for reward programs. Its stderr is kept for error messages.
+// for reward programs and environments. Its stderr is kept for error messages.
 #pragma once
 
 #include <sys/types.h>
@@ -55,6 +55,9 @@ class ChildProcess {
   // The last kKeptStderrBytes of what the program wrote to stderr, as far as they have been read.
   const std::string& stderr_tail() const { return stderr_tail_; }
 
+  // "; it said: A | B": the last three of its lines there, for the end of an error message; "" without any.
+  std::string last_words() const;
+
   // How long a program may take to end by itself after SIGTERM.
   static constexpr std::chrono::milliseconds kGrace{500};
 
@@ -72,7 +75,6 @@ class ChildProcess {
   void close_descriptor(int& fd);
   int end_group(bool at_once);
   void stop_now();
-  std::string last_words() const;
   [[noreturn]] void fail_lost(std::string_view progress);
 
   std::string program_;  // argv[0], for messages
