@@ -47,8 +47,11 @@ TEST(NetworkInputs, AreOneHotOrScaledOrAsTheyAre) {
   numbers.fill(std::vector<float>{6}, x);
   EXPECT_EQ(x, (std::vector<float>{0, 1, 0}));
 
-  const NetworkInputs box(env::Box{.low = {-1, -INFINITY, 2}, .high = {3, 1, 2}});
+  const env::Box space{.low = {-1, -INFINITY, 2}, .high = {3, 1, 2}};
+  const NetworkInputs raw(space), box(space, true);
   ASSERT_EQ(box.n(), 3);
+  raw.fill(std::vector<float>{0, 7, 2}, x);
+  EXPECT_EQ(x, (std::vector<float>{0, 7, 2}));
   box.fill(std::vector<float>{0, 7, 2}, x);
   EXPECT_EQ(x, (std::vector<float>{0.25, 7, 2}));
 }

@@ -5,7 +5,8 @@
 
 namespace gradus::rl {
 
-NetworkInputs::NetworkInputs(const env::Space& space) : one_hot_(std::holds_alternative<env::Discrete>(space)) {
+NetworkInputs::NetworkInputs(const env::Space& space, bool unit_scale)
+    : one_hot_(std::holds_alternative<env::Discrete>(space)) {
   if (one_hot_) {
     const auto& numbers = std::get<env::Discrete>(space);
     n_ = numbers.n;
@@ -16,7 +17,7 @@ NetworkInputs::NetworkInputs(const env::Space& space) : one_hot_(std::holds_alte
   n_ = std::ssize(box.low);
   for (size_t i = 0; i < box.low.size(); ++i) {
     const double width = box.high[i] - box.low[i];
-    const bool bounded = width > 0 && width < 1e30;
+    const bool bounded = unit_scale && width > 0 && width < 1e30;
     low_.push_back(bounded ? static_cast<float>(box.low[i]) : 0.0f);
     scale_.push_back(bounded ? static_cast<float>(1 / width) : 1.0f);
   }
@@ -26,7 +27,7 @@ NetworkInputs::NetworkInputs(const env::FiniteMdp& mdp, bool one_hot)
     : NetworkInputs(env::Discrete{.n = mdp.n_states()}) {
   const Coordinates at = coordinates_of(mdp);
   if (!at.on_plane || one_hot) return;
-  const NetworkInputs of_point{env::Space(at.box)};
+  const NetworkInputs of_point(env::Space(at.box), true);
   n_ = of_point.n();
   rows_.resize(at.points.size() * static_cast<size_t>(n_));
   for (size_t s = 0; s < at.points.size(); ++s) {

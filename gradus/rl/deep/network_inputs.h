@@ -10,11 +10,11 @@
 
 namespace gradus::rl {
 
-// A number of a Discrete space becomes one 1 among 0s; a number of a Box is brought to [0, 1] by its bounds, or stays
-// as it is where it has none.
+// A number of a Discrete space becomes one 1 among 0s; the numbers of a Box stay as they are, or, `unit_scale`, are
+// brought to [0, 1] by their bounds, where they have any.
 class NetworkInputs {
  public:
-  explicit NetworkInputs(const env::Space& space);
+  explicit NetworkInputs(const env::Space& space, bool unit_scale = false);
   // Of numbers of states: where they lie on a plane (coordinates.h), in [0, 1], or, if they lie nowhere or are to be
   // so, one-hot.
   NetworkInputs(const env::FiniteMdp& mdp, bool one_hot);

@@ -23,7 +23,7 @@ ReplayAgent::ReplayAgent(std::unique_ptr<env::Env> env, const DeepConfig& config
       actions_(discrete_actions(this->env().spec())),
       buffer_(config.replay.buffer_size, size_of(this->env().spec().observation_space), 1),
       values_(values),
-      inputs_(network_space(this->env().spec(), points())),
+      inputs_(network_space(this->env().spec(), points()), points() != nullptr),
       network_(inputs_.n(), values == Values::of_actions ? actions_.n : 1, config.network, seed),
       batch_(config.replay.batch_size, inputs_.n()),
       y_(static_cast<size_t>(config.replay.batch_size)),
