@@ -113,6 +113,7 @@ void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learni
             d_q_[i] = -b.weight[i] * delta / B;
             if (critic == critics_.front()) b.error[i] = delta;
             stats.add_root_mean_square("td_error", delta);
+            stats.add_mean("q", q[i]);
           }
           backward(critic->loss(d_q_));
         }

@@ -96,6 +96,7 @@ class Dqn final : public OffPolicyAgent {
             const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
             d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
             stats.add_root_mean_square("td_error", delta);
+            stats.add_mean("q", q[k]);
           }
           backward(network_.loss(d_outputs()));
         });
