@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/mountain_car.h"
@@ -13,6 +14,8 @@
 #include "gradus/rl/deep/dueling.h"
 #include "gradus/rl/deep/n_step_returns.h"
 #include "gradus/rl/deep/policy_head.h"
+#include "gradus/rl/deep/priorities.h"
+#include "gradus/rl/deep/soft_actor.h"
 #include "gradus/rl/deep/squashed_gaussian.h"
 #include "gradus/rl/deep/sum_tree.h"
 #include "gradus/rl/evaluation.h"
@@ -136,6 +139,38 @@ TEST(SumTree, NeverFindsALeafOfZero) {
   tree.set(1, 0.1);
   tree.set(3, 0.2);
   for (const double x : {0.0, 0.1, 0.3, 0.5, 7.0}) EXPECT_GT(tree[tree.find(x)], 0);
+}
+
+// P(i) of errors 1, 2, 3, 4 to the power 0.5, the fifth new; weights go by P(i)^-beta alone.
+TEST(Priorities, AreDrawnInProportionAndWeighedAgainstIt) {
+  Priorities priorities(5, 0.5);
+  for (int64_t i = 0; i < 5; ++i) priorities.add(i);
+  for (int64_t i = 0; i < 4; ++i)
+    priorities.set(i, i % 2 == 0 ? static_cast<double>(i + 1) : -static_cast<double>(i + 1));
+  const std::vector<double> p = {1, std::sqrt(2), std::sqrt(3), 2, 1};
+  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+  constexpr int kB = 16, kN = 4000;
+  std::vector<int64_t> chosen(kB), drawn(5);
+  std::vector<double> weights(kB);
+  Rng rng(1, Purpose::test);
+  for (int k = 0; k < kN; ++k) {
+    priorities.draw(5, 0.7, rng, chosen, weights);
+    double most = 0;
+    for (const int64_t i : chosen) most = std::max(most, std::pow(p[static_cast<size_t>(i)], -0.7));
+    for (size_t i = 0; i < kB; ++i) {
+      ++drawn[static_cast<size_t>(chosen[i])];
+      ASSERT_NEAR(weights[i], std::pow(p[static_cast<size_t>(chosen[i])], -0.7) / most, 1e-6);
+    }
+  }
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_NEAR(priorities[static_cast<int64_t>(i)], p[i] / sum, 1e-6);
+    EXPECT_NEAR(static_cast<double>(drawn[i]) / (kB * kN), p[i] / sum, 4 * 0.5 / std::sqrt(kB * kN));
+  }
+  priorities.add(0);  // as great as the greatest
+  EXPECT_NEAR(priorities[0], priorities[3], 1e-12);
+  Priorities same(5, 0.5);
+  same.restore(priorities.state(5));
+  EXPECT_TRUE(kernels::same_bits(same.state(5), priorities.state(5)));
 }
 
 // Four deviations of the mean over the sample, whose neighbours are correlated.
@@ -389,6 +424,31 @@ TEST(DeterministicActor, AscentIsTheGradientOfItsValue) {
   });
 }
 
+TEST(SoftActor, DescentIsTheGradientOfItsLoss) {
+  const Batch b;
+  SoftActor pi(exact(), 3, 2, 5), same(exact(), 3, 2, 5);
+  ActionCritics q(2, exact(), 3, 2, 1);
+  TrainingStats stats;
+  Rng rng(9, Purpose::noise);
+  const double entropy = pi.descend(b.s, q, {.alpha = 0.3, .learning_rate = 0.01}, rng, stats);
+  NamedTensors state;
+  pi.add_state(state);
+  std::vector<Tensor> gradients;
+  for (size_t i = 0; i < 6; ++i) gradients.push_back(first_gradient(state, fmt::format("actor.adam.m.{}", i)));
+  expect_gradient(same.network(), gradients, [&] {
+    Rng again(9, Purpose::noise);
+    const auto [a, log_prob] = same.draw(b.s, again);
+    const std::span<const double> least = q(b.s, a);
+    double sum = 0;
+    for (size_t i = 0; i < least.size(); ++i) sum += (0.3 * log_prob[i] - least[i]) / 6;
+    return sum;
+  });
+  Rng again(9, Purpose::noise);
+  double mean = 0;
+  for (const double x : same.draw(b.s, again).log_prob) mean -= x / 6;
+  EXPECT_NEAR(entropy, mean, 1e-12);
+}
+
 TEST(DeterministicActor, TargetsFollowByTau) {
   const Batch b;
   DeterministicActor mu(exact(), 3, 2, 5);
@@ -548,6 +608,20 @@ TEST_P(OffPolicy, RefusesAnotherAgentsState) {
   EXPECT_GRADUS_ERROR(make(GetParam(), env, wider)->restore(one->state()), corrupt, ".0.weight is f32 [16");
   EXPECT_GRADUS_ERROR(make(GetParam(), env, more)->restore(one->state()), corrupt,
                       "of 1 environments, but there are 2");
+}
+
+// One update from a state whose policy is as it was: alpha rises by a step of Adam where the entropy is below the goal.
+TEST(Sac, AlphaGoesTowardsTheEntropyThatIsWanted) {
+  for (const double goal : {-9.0, 9.0}) {
+    DeepConfig c = quick();
+    c.sac.target_entropy = goal;
+    const auto agent = make("sac", line(), c);
+    TrainingStats stats;
+    agent->train(0, 65, 1, stats);
+    const NamedTensors state = agent->state();
+    const Tensor& log_alpha = std::ranges::find(state, "log_alpha", &NamedTensors::value_type::first)->second;
+    EXPECT_NEAR(log_alpha.data<double>()[0], goal > 0 ? 0.003 : -0.003, 1e-6);
+  }
 }
 
 class Continuous : public ::testing::TestWithParam<std::string> {};

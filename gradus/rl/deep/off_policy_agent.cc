@@ -13,8 +13,6 @@ namespace gradus::rl {
 
 namespace {
 
-constexpr double kLeastPriority = 1e-6;  // of a transition without an error, so that it can come again
-
 const DeepConfig& checked(const DeepConfig& c) {
   c.learner.check();
   c.network.check();
@@ -48,7 +46,7 @@ OffPolicyAgent::OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig
       units_(actions()),
       buffer_(replay().buffer_size, std::ssize(observations()) / n_envs(), action_size()),
       n_step_(replay().n_step, config.learner.gamma, n_envs(), std::ssize(observations()) / n_envs(), action_size()),
-      priorities_(replay().prioritised ? replay().buffer_size : 1),
+      priorities_(replay().prioritised ? replay().buffer_size : 1, replay().priority_exponent),
       batch_(replay().batch_size, n_inputs(), action_size()),
       s_(Tensor::empty({n_envs(), n_inputs()})),
       unit_(static_cast<size_t>(n_envs() * action_size())),
@@ -82,7 +80,7 @@ void OffPolicyAgent::act(TrainingStats& stats) {
   for (int64_t i = 0; i < n_envs(); ++i) {
     const auto k = static_cast<size_t>(i);
     n_step_.reward(i, m.rewards[k], m.next_observation(i), m.terminated[k] != 0, m.ended(i), [&](const Transition& t) {
-      if (replay().prioritised) priorities_.set(buffer_.added() % buffer_.capacity(), most_);
+      if (replay().prioritised) priorities_.add(buffer_.added() % buffer_.capacity());
       buffer_.add(t);
     });
     if (m.ended(i)) episode_ended(i);
@@ -97,14 +95,8 @@ void OffPolicyAgent::learn(TrainingStats& stats) {
     draw(k);
     update(batch_, k, stats);
     if (!replay().prioritised) continue;
-    for (size_t i = 0; i < batch_.size(); ++i) set_priority(batch_.in_buffer[i], std::abs(batch_.error[i]));
+    for (size_t i = 0; i < batch_.size(); ++i) priorities_.set(batch_.in_buffer[i], batch_.error[i]);
   }
-}
-
-void OffPolicyAgent::set_priority(int64_t i, double priority) {
-  const double p = std::pow(priority + kLeastPriority, replay().priority_exponent);
-  most_ = std::max(most_, p);
-  priorities_.set(i, p);
 }
 
 void OffPolicyAgent::choose(Rng& rng) {
@@ -113,18 +105,8 @@ void OffPolicyAgent::choose(Rng& rng) {
     for (int64_t& i : b.in_buffer) i = rng.below(buffer_.size());
     return;
   }
-  // Schaul et al. 2016, Algorithm 1: P(i) = p_i / sum_k p_k, one from each of B equal ranges of the sum; w_i =
-  // (N P(i))^-beta / max_j w_j, the largest of the minibatch.
-  const auto B = static_cast<double>(b.size()), N = static_cast<double>(buffer_.size());
-  const double exponent = replay().importance_exponent;
-  const double beta = exponent + (1 - exponent) * std::min(1.0, progress());
-  double most = 0;
-  for (size_t k = 0; k < b.size(); ++k) {
-    b.in_buffer[k] = priorities_.find((static_cast<double>(k) + rng.uniform()) / B * priorities_.sum());
-    b.weight[k] = std::pow(N * priorities_[b.in_buffer[k]] / priorities_.sum(), -beta);
-    most = std::max(most, b.weight[k]);
-  }
-  for (double& w : b.weight) w /= most;
+  const double least = replay().importance_exponent;
+  priorities_.draw(buffer_.size(), least + (1 - least) * std::min(1.0, progress()), rng, b.in_buffer, b.weight);
 }
 
 void OffPolicyAgent::draw(int64_t k) {
@@ -146,11 +128,7 @@ NamedTensors OffPolicyAgent::state() {
   NamedTensors state = VecAgent::state();
   for (auto& tensor : buffer_.state()) state.push_back(std::move(tensor));
   for (auto& tensor : n_step_.state()) state.push_back(std::move(tensor));
-  if (!replay().prioritised) return state;
-  Tensor p = Tensor::empty({buffer_.size() + 1}, DType::f64);
-  for (int64_t i = 0; i < buffer_.size(); ++i) p.data<double>()[i] = priorities_[i];
-  p.data<double>()[buffer_.size()] = most_;
-  state.emplace_back("replay.priorities", std::move(p));
+  if (replay().prioritised) state.emplace_back("replay.priorities", priorities_.state(buffer_.size()));
   return state;
 }
 
@@ -158,14 +136,9 @@ void OffPolicyAgent::restore(const NamedTensors& state) {
   VecAgent::restore(state);
   buffer_.restore(state);
   n_step_.restore(state);
-  if (!replay().prioritised) return;
-  const std::span<const double> p =
-      find_in(state, "replay.priorities", {buffer_.size() + 1}, DType::f64).span<double>();
-  for (const double x : p) {
-    if (!(x > 0 && std::isfinite(x))) fail(ErrorCode::corrupt, "replay.priorities has {}, but must be positive", x);
+  if (replay().prioritised) {
+    priorities_.restore(find_in(state, "replay.priorities", {buffer_.size() + 1}, DType::f64));
   }
-  for (int64_t i = 0; i < buffer_.size(); ++i) priorities_.set(i, p[static_cast<size_t>(i)]);
-  most_ = p.back();
 }
 
 namespace {

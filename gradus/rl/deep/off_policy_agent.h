@@ -8,8 +8,8 @@
 
 #include "gradus/rl/deep/action_units.h"
 #include "gradus/rl/deep/n_step_returns.h"
+#include "gradus/rl/deep/priorities.h"
 #include "gradus/rl/deep/replay_buffer.h"
-#include "gradus/rl/deep/sum_tree.h"
 #include "gradus/rl/deep/vec_agent.h"
 
 namespace gradus::rl {
@@ -62,7 +62,6 @@ class OffPolicyAgent : public VecAgent {
   void learn(TrainingStats& stats);
   void draw(int64_t k);
   void choose(Rng& rng);
-  void set_priority(int64_t i, double priority);
   double decayed(double rate) const {
     return config_.network.linear_decay ? rate * std::max(0.0, 1 - progress()) : rate;
   }
@@ -70,8 +69,7 @@ class OffPolicyAgent : public VecAgent {
   ActionUnits units_;
   ReplayBuffer buffer_;
   NStepReturns n_step_;
-  SumTree priorities_;  // of each transition to the power of priority_exponent; unused unless prioritised
-  double most_ = 1;     // the greatest so far, which new ones get
+  Priorities priorities_;  // unless all are drawn alike
   ReplayBatch batch_;
   Tensor s_;                           // [n_envs, n_inputs]
   std::vector<float> unit_, actions_;  // [n_envs * action_size]
