@@ -82,6 +82,10 @@ void TrainConfig::check() const {
   replay.check();
   on_policy.check();
   trust_region.check();
+  exploration.check();
+  noise.check();
+  td3.check();
+  sac.check();
   require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
   make_agent(*this, 0);
 }
@@ -99,6 +103,11 @@ DeepConfig deep_config(const TrainConfig& c) {
           .on_policy = c.on_policy,
           .trust_region = c.trust_region,
           .normalize = c.normalize,
+          .exploration = c.exploration,
+          .noise = c.noise,
+          .dqn = c.dqn,
+          .td3 = c.td3,
+          .sac = c.sac,
           .n_envs = c.n_envs,
           .total_steps = c.steps};
 }

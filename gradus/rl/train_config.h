@@ -34,6 +34,11 @@ struct TrainConfig {
   OnPolicyConfig on_policy;
   TrustRegionConfig trust_region;
   NormalizeConfig normalize;
+  ExplorationConfig exploration;
+  NoiseConfig noise;
+  DqnConfig dqn;
+  Td3Config td3;
+  SacConfig sac;
 
   template <class F>
   void fields(F& f) {
@@ -56,6 +61,11 @@ struct TrainConfig {
     f.section("on_policy", on_policy);
     f.section("trust_region", trust_region);
     f.section("normalize", normalize);
+    f.section("exploration", exploration);
+    f.section("noise", noise);
+    f.section("dqn", dqn);
+    f.section("td3", td3);
+    f.section("sac", sac);
   }
 
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.

@@ -8,7 +8,6 @@
 #include "gradus/rl/deep/network_inputs.h"
 #include "gradus/rl/deep/replay_buffer.h"
 #include "gradus/rl/deep/value_network.h"
-#include "gradus/rl/evaluation.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "tests/core/expect_error.h"
 #include "tests/kernels/grid.h"
@@ -283,9 +282,6 @@ TEST(TdNetwork, LearnsFromEachStepAlone) {
   EXPECT_NEAR(trial.agent().V()[0], 1 / (1 - kGamma), 0.02);
 }
 
-class DeepControl : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(All, DeepControl, ::testing::Values("dqn", "off-policy-dqn"), test_name);
-
 // How much worse the second best action is than the best, where that is least.
 double gap(const env::FiniteMdp& mdp) {
   const Table Q = value_iteration(mdp, {.gamma = kGamma}).Q;
@@ -299,7 +295,7 @@ double gap(const env::FiniteMdp& mdp) {
   return least;
 }
 
-TEST_P(DeepControl, ComesToTheOptimum) {
+TEST(OffPolicyDqn, ComesToTheOptimum) {
   for (const bool action_as_input : {false, true}) {
     int tried = 0;
     for (uint64_t seed = 0; tried < 2; ++seed) {
@@ -311,8 +307,8 @@ TEST_P(DeepControl, ComesToTheOptimum) {
       c.network.action_as_input = action_as_input;
       c.network.learning_rate = 0.005;
       c.replay.batch_size = 64;
-      Trial trial = deep_trial(GetParam(), env_of(mdp, 20), c, seed);
-      trial.run(GetParam() == "dqn" ? 1000 : 100);
+      Trial trial = deep_trial("off-policy-dqn", env_of(mdp, 20), c, seed);
+      trial.run(100);
       const std::vector<double> reached = evaluate_policy(*mdp, first_greedy_policy(trial.agent().Q(), 0), kGamma);
       EXPECT_LE(rms_error(reached, V), 0.05) << seed << action_as_input;
       EXPECT_LE(rms_error(trial.agent().V(), V), 0.3) << seed << action_as_input;
@@ -340,16 +336,8 @@ TEST(OffPolicyDqn, RefusesABehaviourThatDoesNotTryEverything) {
                       "the behaviour policy never takes action 1");
 }
 
-// What has no table of states: dqn runs there, and what needs a policy by state says so.
-TEST(Dqn, LearnsFromContinuousStates) {
+TEST(TdNetwork, NeedsAPolicyByState) {
   const auto car = [] { return std::make_unique<env::TimeLimit>(std::make_unique<env::MountainCar>(), 50); };
-  Trial trial(make_deep("dqn", car(), quick()), 1);
-  trial.run(5);
-  EXPECT_EQ(trial.episodes().back().length, 50);
-  EXPECT_GT(trial.episodes().back().updates, 0);
-  EXPECT_TRUE(trial.agent().V().empty());
-  EXPECT_EQ(trial.agent().Q().n_states(), 0);
-  EXPECT_EQ(evaluate_greedy(trial.agent(), 1, 2, 50).length.mean, 50);
   EXPECT_GRADUS_ERROR(make_deep("td-network", car(), quick()), invalid_argument,
                       "'uniform' is a policy of finite environments");
 }

@@ -97,7 +97,7 @@ TEST(Train, ReportsWhatTheTrialsDid) {
 class TrainAny : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Some, TrainAny,
                          ::testing::Values("mc-exploring-starts", "mc-off-policy-control", "sarsa-lambda",
-                                           "double-q-learning", "td0", "lstd", "dqn"),
+                                           "double-q-learning", "td0", "lstd", "off-policy-dqn"),
                          test_name);
 
 TEST_P(TrainAny, InterruptedAndResumedIsTheSameToTheBit) {

@@ -11,14 +11,20 @@
 
 namespace gradus::rl {
 
+// The actions that an algorithm can take.
+enum class Acts { any, discrete, box };
+
 // A line of algorithms.def: one of the two functions. Both throw invalid_argument on settings out of range and an
 // environment that does not fit.
 struct DeepAlgorithm {
   std::string_view name, description, source;
   Learns learns;
+  Acts acts;
   std::unique_ptr<EpisodeAgent> (*by_episodes)(std::unique_ptr<env::Env>, const DeepConfig&, uint64_t seed);
   std::unique_ptr<Agent> (*by_steps)(const env::EnvFactory&, const DeepConfig&, uint64_t seed);
 };
 const std::vector<DeepAlgorithm>& deep_algorithms();
+
+bool can_act(const DeepAlgorithm& algorithm, const env::Space& actions);
 
 }  // namespace gradus::rl

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/deep/off_policy_config.h"
 #include "gradus/rl/deep/on_policy_config.h"
 #include "gradus/rl/tabular/learner.h"
 
@@ -22,7 +23,7 @@ struct NormalizeConfig {
   }
 };
 
-// Of LearnerConfig they use gamma and what says how to act: eps, policy, behaviour and what belongs to these.
+// Of LearnerConfig they use gamma, and some a given policy: policy, behaviour and what belongs to these.
 struct DeepConfig {
   LearnerConfig learner;
   NetworkConfig network;
@@ -30,6 +31,11 @@ struct DeepConfig {
   OnPolicyConfig on_policy{};
   TrustRegionConfig trust_region{};
   NormalizeConfig normalize{};
+  ExplorationConfig exploration{};
+  NoiseConfig noise{};
+  DqnConfig dqn{};
+  Td3Config td3{};
+  SacConfig sac{};
   int64_t n_envs = 1;
   int64_t total_steps = 1;  // of the whole training, for schedules
 };

@@ -1,112 +1,140 @@
-// Deep Q-learning, acting eps-greedily (Mnih et al. 2015, "Human-level control through deep reinforcement learning",
-// Algorithm 1), and from a buffer that a given policy fills first (Zhao, Algorithm 8.4, "Deep Q-learning (off-policy
-// version)"; the deep form of Algorithm 7.3).
+// Deep Q-learning. Mnih et al. 2015, "Human-level control through deep reinforcement learning", Algorithm 1; Zhao,
+// section 8.4. With what was found to help: double (van Hasselt et al. 2016, "Deep reinforcement learning with double
+// Q-learning", eq. 4) and dueling (dueling.h); prioritised replay and n-step returns are off_policy_agent.h's.
 // Notation: w, w_T are the weights of the network and of the target network;  s, a, r, s2 = S_t, A_t, R_{t+1}, S_{t+1}.
-// Differs from Mnih et al.: the squared error is not clipped (its gradient's norm may be), and Adam takes the steps.
-#include "gradus/rl/deep/replay_agent.h"
+// Differs from Mnih et al.: Adam takes the steps.
+#include <algorithm>
+#include <cmath>
+
+#include "gradus/core/error.h"
+#include "gradus/rl/deep/dueling.h"
+#include "gradus/rl/deep/network.h"
+#include "gradus/rl/deep/off_policy_agent.h"
+#include "gradus/rl/deep/optimiser_state.h"
+#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
 namespace {
 
-class DqnFrame : public ReplayAgent {
+size_t greedy_of(std::span<const double> q) {
+  return static_cast<size_t>(std::ranges::max_element(q) - q.begin());
+}
+
+class Dqn final : public OffPolicyAgent {
  public:
-  DqnFrame(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed)
-      : ReplayAgent(std::move(env), config, Values::of_actions, seed) {}
-
-  bool has_policy() const override { return true; }
-
- protected:
-  // y = r + gamma max_a q(s2, a, w_T): Zhao, eq. (8.38); Mnih et al., Algorithm 1.
-  auto q_learning_targets() const {
-    return [this](const Minibatch& batch, std::span<const float> q2, std::span<double> y) {
-      const auto n = static_cast<size_t>(actions_.n);
-      for (size_t i = 0; i < y.size(); ++i) {
-        const double best = std::ranges::max(q2.subspan(i * n, n));
-        y[i] = batch.terminated[i] ? batch.r[i] : batch.r[i] + config_.learner.gamma * best;
-      }
-    };
+  Dqn(const env::EnvFactory& make_env, const DeepConfig& c, uint64_t seed)
+      : OffPolicyAgent(make_env, c, seed),
+        n_(static_cast<size_t>(discrete_actions("dqn", actions()).n)),
+        network_(mlp_of(c.network, n_inputs(), static_cast<int64_t>(n_) + (c.dqn.dueling ? 1 : 0)),
+                 precision_of(c.network), seed),
+        target_(network_.mlp().config(), precision_of(c.network), seed),
+        optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
+        train_step_(optimiser_, {.clip_norm = c.network.clip_norm}),
+        y_(static_cast<size_t>(c.replay.batch_size)) {
+    require(!c.network.action_as_input,
+            "dqn: network.action_as_input is for off-policy-dqn; here each action has an "
+            "output");
   }
 
- private:
-  std::vector<double> state_values() override { return greatest_values(action_values()); }
-  Table action_values() override { return values_of_all(); }
-};
-
-class Dqn final : public DqnFrame {
- public:
-  Dqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed)
-      : DqnFrame(std::move(env), config, seed), eps_(1, 1, config.learner.eps) {}
-
-  EpisodeStats episode(Rng& rng) override {
-    EpisodeStats stats;
-    EpisodeEnv env{this->env(), rng};
-    EpsilonGreedy pi(eps_(0, 0), rng);
-    begin(env);
-    while (true) {
-      const env::StepResult m = step(env, pi(values_here()));
-      stats.add(m);
-      learn(q_learning_targets(), rng, stats);
-      if (m.terminated || m.truncated) break;
+  std::vector<double> V() override {
+    if (mdp() == nullptr) return {};
+    return greatest_values(Q());
+  }
+  Table Q() override {
+    if (mdp() == nullptr) return {};
+    Table Q(mdp()->n_states(), static_cast<int64_t>(n_));
+    std::ranges::copy(values(network_.forward(all_states()), q_), Q.values().begin());
+    for (int64_t s = 0; s < Q.n_states(); ++s) {
+      if (mdp()->is_terminal(s)) std::ranges::fill(Q[s], 0.0);
     }
-    eps_(0, 0) = config_.learner.eps_after(eps_(0, 0));
-    return stats;
+    return Q;
   }
 
   NamedTensors state() override {
-    NamedTensors state = state_of({{"eps", &eps_}});
-    for (auto& tensor : ReplayAgent::state()) state.push_back(std::move(tensor));
+    NamedTensors state = OffPolicyAgent::state();
+    network_.add_state("network.", state);
+    target_.add_state("target.", state);
+    add_state(optimiser_, "adam.", state);
     return state;
   }
   void restore(const NamedTensors& state) override {
-    rl::restore({{"eps", &eps_}}, state);
-    ReplayAgent::restore(state);
+    OffPolicyAgent::restore(state);
+    network_.restore("network.", state);
+    target_.restore("target.", state);
+    rl::restore(optimiser_, "adam.", state);
   }
 
  private:
-  Table eps_;  // of this episode
-};
-
-// The first call fills the buffer, by as many episodes of the behaviour policy as it takes. An episode is then
-// gradient_steps updates, without a step in the environment.
-class OffPolicyDqn final : public DqnFrame {
- public:
-  OffPolicyDqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed)
-      : DqnFrame(std::move(env), config, seed),
-        behaviour_(mdp(), this->env().spec(), config.learner.behaviour, config.learner.behaviour_eps,
-                   config.learner.gamma) {
-    check_covers(*mdp(), behaviour_.table());
-  }
-
-  EpisodeStats episode(Rng& rng) override {
-    EpisodeStats stats;
-    EpisodeEnv env{this->env(), rng};
-    while (buffer_.size() < buffer_.capacity()) fill(env, rng, stats);
-    for (int64_t k = 0; k < gradient_steps(100); ++k) update(q_learning_targets(), rng, stats);
-    return stats;
-  }
-
- private:
-  void fill(EpisodeEnv& env, Rng& rng, EpisodeStats& stats) {
-    begin(env);
-    while (buffer_.size() < buffer_.capacity()) {
-      const env::StepResult m = step(env, behaviour_(points()->state(), rng));
-      stats.add(m);
-      if (m.terminated || m.truncated) return;
+  // With probability eps a random action, else argmax_a q(s, a, w).
+  void explore(const Tensor& s, std::span<float> actions) override {
+    const double eps = config_.exploration.eps(progress());
+    const std::span<const double> q = values(network_.forward(s), q_);
+    for (size_t i = 0; i < actions.size(); ++i) {
+      Rng draws = rng(Purpose::sample, static_cast<int64_t>(i));
+      const bool tries = draws.uniform() < eps;
+      actions[i] = static_cast<float>(tries ? static_cast<size_t>(draws.below(static_cast<int64_t>(n_)))
+                                            : greedy_of(q.subspan(i * n_, n_)));
     }
   }
 
-  const GivenPolicy behaviour_;
+  void update(ReplayBatch& b, int64_t, TrainingStats& stats) override {
+    // 1. y = r + gamma max_a q(s2, a, w_T); double: q(s2, argmax_a q(s2, a, w), w_T).
+    const std::span<const double> q2 = values(target_.forward(b.s2), q2_);
+    const std::span<const double> choice = config_.dqn.double_q ? values(network_.forward(b.s2), q_) : q2;
+    for (size_t i = 0; i < b.size(); ++i) {
+      y_[i] = b.r[i] + b.discount[i] * q2[i * n_ + greedy_of(choice.subspan(i * n_, n_))];
+    }
+    // 2. w down the mean of (y - q(s, a, w))^2 / 2, or of Huber's: delta cut at 1 in its gradient.
+    const run::TrainStepResult result =
+        train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
+          const std::span<const double> q = values(network_.record(b.s), q_);
+          d_q_.assign(q.size(), 0.0);
+          for (size_t i = 0; i < b.size(); ++i) {
+            const size_t k = i * n_ + static_cast<size_t>(b.a[i]);
+            const double delta = b.error[i] = y_[i] - q[k];
+            const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
+            d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
+            stats.add_root_mean_square("td_error", delta);
+            stats.add_mean("q", q[k]);
+          }
+          backward(network_.loss(d_outputs()));
+        });
+    stats.add_mean("grad_norm", result.grad_norm);
+    // 3. Every C updates w_T <- w.
+    if (optimiser_.steps() % replay().target_update_interval == 0) target_.mlp().follow(network_.mlp());
+  }
+
+  // q of a network's outputs: [rows * n_]. They are it, or are put into `q`.
+  std::span<const double> values(std::span<const double> outputs, std::vector<double>& q) const {
+    if (!config_.dqn.dueling) return outputs;
+    q.resize(outputs.size() / (1 + n_) * n_);
+    duel(outputs, n_, q);
+    return q;
+  }
+  std::span<const double> d_outputs() {
+    if (!config_.dqn.dueling) return d_q_;
+    d_out_.resize(d_q_.size() / n_ * (1 + n_));
+    duel_backward(d_q_, n_, d_out_);
+    return d_out_;
+  }
+
+  void act_greedily(const Tensor& x, std::span<float> action) override {
+    action[0] = static_cast<float>(greedy_of(values(network_.forward(x), q_)));
+  }
+
+  const size_t n_;  // actions
+  Network network_, target_;
+  optim::AdamW optimiser_;
+  run::TrainStep train_step_;
+  std::vector<double> y_;                     // [B]
+  std::vector<double> q_, q2_, d_q_, d_out_;  // [rows * n_], and [B * outputs]
 };
 
 }  // namespace
 
-std::unique_ptr<EpisodeAgent> make_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config, uint64_t seed) {
-  return std::make_unique<Dqn>(std::move(env), config, seed);
-}
-std::unique_ptr<EpisodeAgent> make_off_policy_dqn(std::unique_ptr<env::Env> env, const DeepConfig& config,
-                                                  uint64_t seed) {
-  return std::make_unique<OffPolicyDqn>(std::move(env), config, seed);
+std::unique_ptr<Agent> make_dqn(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed) {
+  return std::make_unique<Dqn>(make_env, config, seed);
 }
 
 }  // namespace gradus::rl

@@ -14,6 +14,8 @@ void NetworkConfig::check() const {
           activation);
   require(learning_rate > 0 && std::isfinite(learning_rate), "network.learning_rate is {}, but must be positive",
           learning_rate);
+  require(actor_learning_rate >= 0 && std::isfinite(actor_learning_rate),
+          "network.actor_learning_rate is {}, but must be positive, or 0 for learning_rate", actor_learning_rate);
   require(clip_norm >= 0 && std::isfinite(clip_norm), "network.clip_norm is {}, but must be positive, or 0 for off",
           clip_norm);
   const nn::Precision p = nn::precision_from_name(precision);
@@ -38,6 +40,14 @@ void ReplayConfig::check() const {
   check("train_freq", train_freq, 1);
   if (gradient_steps != -1) check("gradient_steps", gradient_steps, 1);
   check("target_update_interval", target_update_interval, 1);
+  check("n_step", n_step, 1);
+  require(n_step <= 255, "replay.n_step is {}, but must be at most 255", n_step);
+  require(tau > 0 && tau <= 1, "replay.tau is {}, but must lie in (0, 1]", tau);
+  const auto check_share = [](const char* key, double value) {
+    require(value >= 0 && value <= 1, "replay.{} is {}, but must lie in [0, 1]", key, value);
+  };
+  check_share("priority_exponent", priority_exponent);
+  check_share("importance_exponent", importance_exponent);
 }
 
 }  // namespace gradus::rl

@@ -23,7 +23,8 @@ ReplayBuffer::ReplayBuffer(int64_t capacity, int64_t observation_size, int64_t a
       a_(Tensor::empty({capacity, action_size})),
       r_(Tensor::empty({capacity})),
       s2_(Tensor::empty({capacity, observation_size})),
-      terminated_(Tensor::empty({capacity}, DType::u8)) {
+      terminated_(Tensor::empty({capacity}, DType::u8)),
+      steps_(Tensor::empty({capacity}, DType::u8)) {
   GRADUS_CHECK(capacity >= 1);
 }
 
@@ -34,6 +35,7 @@ void ReplayBuffer::add(const Transition& t) {
   r_.data<float>()[i] = t.r;
   std::ranges::copy(t.s2, row(s2_, i).begin());
   terminated_.data<uint8_t>()[i] = t.terminated;
+  steps_.data<uint8_t>()[i] = static_cast<uint8_t>(t.steps);
 }
 
 Transition ReplayBuffer::operator[](int64_t i) const {
@@ -41,7 +43,8 @@ Transition ReplayBuffer::operator[](int64_t i) const {
           .a = row(a_, i),
           .r = r_.data<float>()[i],
           .s2 = row(s2_, i),
-          .terminated = terminated_.data<uint8_t>()[i] != 0};
+          .terminated = terminated_.data<uint8_t>()[i] != 0,
+          .steps = steps_.data<uint8_t>()[i]};
 }
 
 NamedTensors ReplayBuffer::state() const {
@@ -52,6 +55,7 @@ NamedTensors ReplayBuffer::state() const {
           {"replay.r", r_.rows(0, n)},
           {"replay.s2", s2_.rows(0, n)},
           {"replay.terminated", terminated_.rows(0, n)},
+          {"replay.steps", steps_.rows(0, n)},
           {"replay.added", Tensor::from<int64_t>(added, {1})}};
 }
 
@@ -68,6 +72,7 @@ void ReplayBuffer::restore(const NamedTensors& state) {
   take("replay.r", r_, {n});
   take("replay.s2", s2_, {n, s2_.dim(1)});
   take("replay.terminated", terminated_, {n});
+  take("replay.steps", steps_, {n});
   added_ = added;
 }
 

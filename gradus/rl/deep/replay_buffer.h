@@ -13,12 +13,13 @@
 namespace gradus::rl {
 
 // Of a step: s, a, r, s2 = S_t, A_t, R_{t+1}, S_{t+1}, and whether the task has ended there. A time limit has no place
-// here: after it s2 is worth what it would have been worth without.
+// here: after it s2 is worth what it would have been worth without. Of several steps r is their discounted sum.
 struct Transition {
   std::span<const float> s, a;
   float r = 0;
   std::span<const float> s2;
   bool terminated = false;
+  int64_t steps = 1;  // from s to s2, up to 255
 };
 
 // The last `capacity` transitions.
@@ -41,6 +42,7 @@ class ReplayBuffer {
  private:
   Tensor s_, a_, r_, s2_;  // [capacity, ...] f32
   Tensor terminated_;      // [capacity] u8
+  Tensor steps_;           // [capacity] u8
   int64_t added_ = 0;
 };
 

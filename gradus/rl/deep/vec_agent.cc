@@ -89,12 +89,13 @@ const env::VecStep& VecAgent::step(std::span<const float> actions, TrainingStats
   }
   observations_.assign(last_.observations.begin(), last_.observations.end());
   if (config_.normalize.observations) {
-    std::vector<float> x(static_cast<size_t>(n_envs() * n_inputs()));
+    x_.resize(static_cast<size_t>(n_envs() * n_inputs()));
     for (size_t i = 0; i < static_cast<size_t>(n_envs()); ++i) {
       const size_t size = observations_.size() / static_cast<size_t>(n_envs()), n = static_cast<size_t>(n_inputs());
-      inputs_.fill(std::span(observations_).subspan(i * size, size), std::span(x).subspan(i * n, n));
+      inputs_.fill(std::span(observations_).subspan(i * size, size), std::span(x_).subspan(i * n, n));
     }
-    observation_moments_.add(std::vector<double>(x.begin(), x.end()));
+    moment_of_.assign(x_.begin(), x_.end());
+    observation_moments_.add(moment_of_);
   }
   rewards_.assign(last_.rewards.begin(), last_.rewards.end());
   if (config_.normalize.rewards) normalize_rewards();
@@ -107,11 +108,16 @@ void VecAgent::normalize_rewards() {
     discounted_returns_[i] = discounted_returns_[i] * config_.learner.gamma + rewards_[i];
   }
   return_moments_.add(discounted_returns_);
-  const double scale = 1 / std::sqrt(return_moments_.variance(0) + kLeastVariance), cut = config_.normalize.clip;
   for (size_t i = 0; i < rewards_.size(); ++i) {
-    rewards_[i] = std::clamp(rewards_[i] * scale, -cut, cut);
+    rewards_[i] = normalized(rewards_[i]);
     if (last_.ended(static_cast<int64_t>(i))) discounted_returns_[i] = 0;
   }
+}
+
+double VecAgent::normalized(double reward) const {
+  if (!config_.normalize.rewards) return reward;
+  const double scale = 1 / std::sqrt(return_moments_.variance(0) + kLeastVariance), cut = config_.normalize.clip;
+  return std::clamp(reward * scale, -cut, cut);
 }
 
 Tensor VecAgent::all_states() const {

@@ -44,6 +44,7 @@ class VecAgent : public Agent {
   // moves the normalisers. Valid until the next step.
   const env::VecStep& step(std::span<const float> actions, TrainingStats& stats);
   std::span<const double> rewards() const { return rewards_; }  // [n_envs] R_{t+1}, normalised
+  double normalized(double reward) const;                       // as they would be now
 
   int64_t steps() const { return vec_steps_ * n_envs(); }  // of all environments together, so far
   // The stream of what is drawn for an environment, or for a pass over data, between two steps.
@@ -68,6 +69,8 @@ class VecAgent : public Agent {
   std::vector<double> discounted_returns_;  // [n_envs], for the scale of rewards
   std::vector<double> rewards_;
   std::vector<float> observations_, bounded_;
+  std::vector<float> x_;           // [n_envs, n_inputs], not normalised
+  std::vector<double> moment_of_;  // the same, for the moments
   env::VecStep last_;
   int64_t vec_steps_ = 0;
 };

@@ -1,0 +1,89 @@
+#include "gradus/rl/deep/deterministic_agent.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gradus/rl/agent_state.h"
+#include "gradus/rl/deep/optimiser_state.h"
+
+namespace gradus::rl {
+
+DeterministicActor::DeterministicActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed)
+    : network_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
+      target_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
+      optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
+      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
+
+std::span<const double> DeterministicActor::squashed(std::span<const double> outputs) {
+  mu_.resize(outputs.size());
+  std::ranges::transform(outputs, mu_.begin(), [](double x) { return std::tanh(x); });
+  return mu_;
+}
+
+void DeterministicActor::ascend(const Tensor& s, ActionCritics& q, double learning_rate, TrainingStats& stats) {
+  const run::TrainStepResult result =
+      train_step_.run(optimiser_.steps(), learning_rate, [&](int64_t, const auto& backward) {
+        const std::span<const double> a = squashed(network_.record(s));
+        const std::span<const double> d_a = q.d_first(s, a);
+        d_outputs_.resize(a.size());
+        for (size_t k = 0; k < a.size(); ++k) d_outputs_[k] = d_a[k] * (1 - a[k] * a[k]);  // a = tanh(output)
+        backward(network_.loss(d_outputs_));
+      });
+  stats.add_mean("actor_grad_norm", result.grad_norm);
+}
+
+void DeterministicActor::add_state(NamedTensors& state) {
+  network_.add_state("actor.", state);
+  target_.add_state("actor_target.", state);
+  rl::add_state(optimiser_, "actor.adam.", state);
+}
+
+void DeterministicActor::restore(const NamedTensors& state) {
+  network_.restore("actor.", state);
+  target_.restore("actor_target.", state);
+  rl::restore(optimiser_, "actor.adam.", state);
+}
+
+DeterministicAgent::DeterministicAgent(std::string_view algorithm, const env::EnvFactory& make_env, const DeepConfig& c,
+                                       int64_t n_critics, uint64_t seed)
+    : OffPolicyAgent(make_env, c, seed),
+      y_(static_cast<size_t>(c.replay.batch_size)),
+      mu_(c.network, n_inputs(), std::ssize(box_actions(algorithm, actions()).low), seed),
+      q_(n_critics, c.network, n_inputs(), action_size(), seed + 1),
+      noise_(c.noise, n_envs(), action_size()) {}
+
+void DeterministicAgent::explore(const Tensor& s, std::span<float> actions) {
+  const std::span<const double> mu = mu_(s);
+  const auto size = static_cast<size_t>(action_size());
+  for (int64_t n = 0; n < n_envs(); ++n) {
+    Rng draws = rng(Purpose::sample, n);
+    const std::span<const double> e = noise_.next(n, draws);
+    for (size_t i = 0; i < size; ++i) {
+      const size_t k = static_cast<size_t>(n) * size + i;
+      actions[k] = static_cast<float>(std::clamp(mu[k] + e[i], -1.0, 1.0));
+    }
+  }
+}
+
+void DeterministicAgent::act_greedily(const Tensor& x, std::span<float> action) {
+  const std::span<const double> mu = mu_(x);
+  std::ranges::transform(mu, action.begin(), [](double a) { return static_cast<float>(a); });
+  units().to_space(action, action);
+}
+
+NamedTensors DeterministicAgent::state() {
+  NamedTensors state = OffPolicyAgent::state();
+  mu_.add_state(state);
+  q_.add_state("", state);
+  state.emplace_back("noise", noise_.state());
+  return state;
+}
+
+void DeterministicAgent::restore(const NamedTensors& state) {
+  OffPolicyAgent::restore(state);
+  mu_.restore(state);
+  q_.restore("", state);
+  noise_.state().copy_from(find_in(state, "noise", noise_.state().shape(), DType::f64));
+}
+
+}  // namespace gradus::rl

@@ -1,0 +1,66 @@
+#include "gradus/rl/deep/soft_actor.h"
+
+#include "gradus/rl/deep/optimiser_state.h"
+#include "gradus/rl/deep/squashed_gaussian.h"
+
+namespace gradus::rl {
+
+SoftActor::SoftActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed)
+    : n_(static_cast<size_t>(action_size)),
+      network_(mlp_of(c, n_inputs, 2 * action_size), precision_of(c), seed),
+      optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
+      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
+
+SoftActor::Drawn SoftActor::draw(std::span<const double> outputs, Rng& rng) {
+  const size_t rows = outputs.size() / (2 * n_);
+  e_.resize(rows * n_);
+  a_.resize(rows * n_);
+  log_prob_.resize(rows);
+  for (double& e : e_) e = rng.normal();
+  for (size_t i = 0; i < rows; ++i) {
+    log_prob_[i] = squash(outputs.subspan(2 * i * n_, 2 * n_), std::span(e_).subspan(i * n_, n_),
+                          std::span(a_).subspan(i * n_, n_));
+  }
+  return {.a = a_, .log_prob = log_prob_};
+}
+
+std::span<const double> SoftActor::mean(const Tensor& s) {
+  const std::span<const double> outputs = network_.forward(s);
+  a_.resize(outputs.size() / 2);
+  for (size_t k = 0; k < a_.size(); k += n_) {
+    squash_mean(outputs.subspan(2 * k, 2 * n_), std::span(a_).subspan(k, n_));
+  }
+  return a_;
+}
+
+double SoftActor::descend(const Tensor& s, ActionCritics& q, const Descent& c, Rng& rng, TrainingStats& stats) {
+  const auto B = static_cast<double>(s.dim(0));
+  const run::TrainStepResult result =
+      train_step_.run(optimiser_.steps(), c.learning_rate, [&](int64_t, const auto& backward) {
+        const std::span<const double> outputs = network_.record(s);
+        const auto [a, log_prob] = draw(outputs, rng);
+        const std::span<const double> d_a = q.d_least(s, a);
+        d_outputs_.resize(outputs.size());
+        for (size_t k = 0; k < a.size(); k += n_) {
+          squash_backward(outputs.subspan(2 * k, 2 * n_), std::span(e_).subspan(k, n_), a.subspan(k, n_), c.alpha / B,
+                          d_a.subspan(k, n_), std::span(d_outputs_).subspan(2 * k, 2 * n_));
+        }
+        backward(network_.loss(d_outputs_));
+      });
+  stats.add_mean("actor_grad_norm", result.grad_norm);
+  double entropy = 0;
+  for (const double x : log_prob_) entropy -= x / B;
+  return entropy;
+}
+
+void SoftActor::add_state(NamedTensors& state) {
+  network_.add_state("actor.", state);
+  rl::add_state(optimiser_, "actor.adam.", state);
+}
+
+void SoftActor::restore(const NamedTensors& state) {
+  network_.restore("actor.", state);
+  rl::restore(optimiser_, "actor.adam.", state);
+}
+
+}  // namespace gradus::rl
