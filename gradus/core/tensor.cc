@@ -32,13 +32,15 @@ namespace detail {
 
 struct Storage {
   std::atomic<int> references{1};
-  int size_class = 0;
+  int size_class = 0;  // kForeign: the block is another's
   Device device;
   void* address = nullptr;
   Storage* next_free = nullptr;
 };
 
 namespace {
+
+constexpr int kForeign = -1;
 
 // Free blocks by size class. Classes step by a quarter of a power of two, so that a block wastes at most a fifth.
 // The process has one, like it has one heap.
@@ -80,6 +82,10 @@ class StorageCache {
   }
 
   void give(Storage* s) noexcept {
+    if (s->size_class == kForeign) {
+      delete s;
+      return;
+    }
     if (s->device == Device{}) {
       std::lock_guard lock(mutex_);
       s->next_free = free_[s->size_class];
@@ -163,6 +169,16 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
 Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
   t.fill_zero();
+  return t;
+}
+
+Tensor Tensor::over(void* elements, Shape shape, DType dtype) {
+  Tensor t;
+  t.storage_ = new detail::Storage;
+  t.storage_->size_class = detail::kForeign;
+  t.storage_->address = t.data_ = elements;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
   return t;
 }
 

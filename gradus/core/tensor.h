@@ -56,6 +56,8 @@ class Tensor {
   static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = {});
   template <class T>
   static Tensor from(std::span<const T> values, Shape shape);
+  // Elements that lie elsewhere in memory, aligned for the dtype, and outlive all tensors that share them.
+  static Tensor over(void* elements, Shape shape, DType dtype = DType::f32);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }

@@ -59,8 +59,15 @@ Transition transition(const float& number, bool terminated = false) {
   return {.s = {&number, 1}, .a = {&number, 1}, .r = number, .s2 = {&number, 1}, .terminated = terminated};
 }
 
-TEST(ReplayBuffer, KeepsTheLastTransitions) {
-  ReplayBuffer buffer(3, 1, 1);
+class ReplayBufferIn : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, ReplayBufferIn, ::testing::Values("memory", "file"), test_name);
+
+ReplayBuffer::Config three_in(std::string_view where) {
+  return {.capacity = 3, .directory = where == "file" ? ::testing::TempDir() : ""};
+}
+
+TEST_P(ReplayBufferIn, KeepsTheLastTransitions) {
+  ReplayBuffer buffer(three_in(GetParam()));
   std::multiset<float> kept;
   for (const float i : {1, 2, 3, 4, 5}) buffer.add(transition(i, i == 4));
   ASSERT_EQ(buffer.size(), 3);
@@ -75,9 +82,9 @@ TEST(ReplayBuffer, KeepsTheLastTransitions) {
 }
 
 // Empty, half full, and after it went round: what is added later lands in the same places.
-TEST(ReplayBuffer, GoesOnFromItsState) {
+TEST_P(ReplayBufferIn, GoesOnFromItsState) {
   for (const int n : {0, 2, 5}) {
-    ReplayBuffer whole(3, 1, 1), rest(3, 1, 1);
+    ReplayBuffer whole(three_in(GetParam())), rest(three_in(GetParam()));
     for (int i = 0; i < n; ++i) whole.add(transition(static_cast<float>(i)));
     rest.restore(whole.state());
     whole.add(transition(7, true));
@@ -86,17 +93,24 @@ TEST(ReplayBuffer, GoesOnFromItsState) {
   }
 }
 
+TEST(ReplayBuffer, RefusesToBeLargerThanMemory) {
+  EXPECT_GRADUS_ERROR(
+      ReplayBuffer({.capacity = 1'000'000'000'000'000, .observation_size = 3}), exhausted,
+      "replay.buffer_size is 1000000000000000: that many transitions take 34000000.0 GB of memory, but ");
+  EXPECT_GRADUS_ERROR(ReplayBuffer({.capacity = 3, .directory = "/nowhere"}), not_found, "create a file in /nowhere");
+}
+
 TEST(ReplayBuffer, RefusesAStateThatIsNotItsOwn) {
-  ReplayBuffer buffer(3, 1, 1), wider(3, 2, 1);
+  ReplayBuffer buffer({.capacity = 3}), wider({.capacity = 3, .observation_size = 2});
   buffer.add(transition(1));
-  wider.restore(ReplayBuffer(3, 2, 1).state());
+  wider.restore(ReplayBuffer({.capacity = 3, .observation_size = 2}).state());
   EXPECT_GRADUS_ERROR(wider.restore(buffer.state()), corrupt,
                       "the tensor replay.s is f32 [1, 1], but must be f32 [1, 2]");
   EXPECT_GRADUS_ERROR(buffer.restore({}), corrupt, "the tensor replay.added is missing");
 }
 
 TEST(Minibatch, DrawsAllTransitionsAlike) {
-  ReplayBuffer buffer(4, 1, 1);
+  ReplayBuffer buffer({.capacity = 4});
   for (const float i : {0, 1, 2, 3}) buffer.add(transition(i, i == 2));
   const NetworkInputs inputs(env::Discrete{.n = 4});
   Minibatch batch(4000, inputs.n());

@@ -45,6 +45,7 @@ nn::MlpConfig mlp_of(const NetworkConfig& config, int64_t inputs, int64_t output
 
 struct ReplayConfig {
   int64_t buffer_size = 10000;
+  std::string directory = {};
   int64_t batch_size = 64;
   int64_t learning_starts = 100;
   int64_t train_freq = 1;
@@ -59,6 +60,8 @@ struct ReplayConfig {
   template <class F>
   void fields(F& f) {
     f("buffer_size", buffer_size, "the last so many transitions are kept");
+    f("directory", directory,
+      "where they go into a file, which is gone with the process, if memory does not hold them; empty = in memory");
     f("batch_size", batch_size, "transitions of an update, drawn from them at random");
     f("learning_starts", learning_starts, "steps before the first update; actions are random until then");
     f("train_freq", train_freq, "steps of each environment between updates");

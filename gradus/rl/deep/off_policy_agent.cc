@@ -44,7 +44,10 @@ ReplayBatch::ReplayBatch(int64_t B, int64_t n_inputs, int64_t action_size)
 OffPolicyAgent::OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed)
     : VecAgent(make_env, checked(config), seed),
       units_(actions()),
-      buffer_(replay().buffer_size, std::ssize(observations()) / n_envs(), action_size()),
+      buffer_({.capacity = replay().buffer_size,
+               .observation_size = std::ssize(observations()) / n_envs(),
+               .action_size = action_size(),
+               .directory = replay().directory}),
       n_step_(replay().n_step, config.learner.gamma, n_envs(), std::ssize(observations()) / n_envs(), action_size()),
       priorities_(replay().prioritised ? replay().buffer_size : 1, replay().priority_exponent),
       batch_(replay().batch_size, n_inputs(), action_size()),

@@ -18,14 +18,37 @@ std::span<const float> row(const Tensor& t, int64_t i) {
 
 }  // namespace
 
-ReplayBuffer::ReplayBuffer(int64_t capacity, int64_t observation_size, int64_t action_size)
-    : s_(Tensor::empty({capacity, observation_size})),
-      a_(Tensor::empty({capacity, action_size})),
-      r_(Tensor::empty({capacity})),
-      s2_(Tensor::empty({capacity, observation_size})),
-      terminated_(Tensor::empty({capacity}, DType::u8)),
-      steps_(Tensor::empty({capacity}, DType::u8)) {
-  GRADUS_CHECK(capacity >= 1);
+ReplayBuffer::ReplayBuffer(const Config& c) {
+  GRADUS_CHECK(c.capacity >= 1);
+  const int64_t bytes_each = static_cast<int64_t>(sizeof(float)) * (2 * c.observation_size + c.action_size + 1) + 2;
+  const double gb = static_cast<double>(c.capacity) * static_cast<double>(bytes_each) * 1e-9;
+  std::byte* next = nullptr;
+  if (c.directory.empty()) {
+    const double left_gb = static_cast<double>(available_memory()) * 1e-9;
+    if (gb > left_gb) {
+      fail(
+          ErrorCode::exhausted,
+          "replay.buffer_size is {}: that many transitions take {:.1f} GB of memory, but {:.1f} GB are left; lower it, "
+          "or set replay.directory, where they go into a file",
+          c.capacity, gb, left_gb);
+    }
+  } else {
+    require(gb < 1e9, "replay.buffer_size is {}: that many transitions take {:.1f} GB", c.capacity, gb);
+    file_ = FileMemory(c.directory, c.capacity * bytes_each);
+    next = file_.data();
+  }
+  const auto make = [&](Shape shape, DType dtype = DType::f32) {
+    if (next == nullptr) return Tensor::empty(shape, dtype);
+    Tensor t = Tensor::over(next, shape, dtype);
+    next += t.bytes();
+    return t;
+  };
+  s_ = make({c.capacity, c.observation_size});
+  a_ = make({c.capacity, c.action_size});
+  r_ = make({c.capacity});
+  s2_ = make({c.capacity, c.observation_size});
+  terminated_ = make({c.capacity}, DType::u8);
+  steps_ = make({c.capacity}, DType::u8);
 }
 
 void ReplayBuffer::add(const Transition& t) {

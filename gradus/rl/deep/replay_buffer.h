@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "gradus/core/memory.h"
 #include "gradus/core/rng.h"
 #include "gradus/core/safetensors.h"
 #include "gradus/rl/deep/network_inputs.h"
@@ -22,11 +24,15 @@ struct Transition {
   int64_t steps = 1;  // from s to s2, up to 255
 };
 
-// The last `capacity` transitions.
+// The last `capacity` transitions, in memory or in a file.
 class ReplayBuffer {
  public:
-  //   observation_size, action_size  numbers of an element of the spaces
-  ReplayBuffer(int64_t capacity, int64_t observation_size, int64_t action_size);
+  struct Config {
+    int64_t capacity = 1, observation_size = 1, action_size = 1;  // numbers of an element of the spaces
+    std::string directory = {};                                   // of the file (FileMemory); empty = in memory
+  };
+  // Throws exhausted when it is larger than the memory that is left, and what FileMemory throws.
+  explicit ReplayBuffer(const Config& config);
 
   // Replaces the oldest when it is full.
   void add(const Transition& t);
@@ -40,6 +46,7 @@ class ReplayBuffer {
   void restore(const NamedTensors& state);  // throws corrupt
 
  private:
+  FileMemory file_;
   Tensor s_, a_, r_, s2_;  // [capacity, ...] f32
   Tensor terminated_;      // [capacity] u8
   Tensor steps_;           // [capacity] u8
