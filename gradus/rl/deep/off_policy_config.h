@@ -1,5 +1,5 @@
-// Settings of the algorithms that learn from a buffer of what was done before. Names and defaults as in
-// Stable-Baselines3.
+// Settings of the algorithms that learn from a buffer of what was done before. Names as in
+// Stable-Baselines3, and defaults, too, but for dqn.huber, on there, and noise, off there.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +47,7 @@ struct NoiseConfig {
 struct DqnConfig {
   bool double_q = false;
   bool dueling = false;
-  bool huber = true;
+  bool huber = false;
 
   template <class F>
   void fields(F& f) {
