@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <set>
 
@@ -37,8 +36,8 @@ size_t pairs_seen(rl::Agent& agent) {
     return std::ranges::find(state, name, &NamedTensors::value_type::first)->second.span<float>();
   };
   const auto s = column("replay.s"), a = column("replay.a");
-  std::set<std::array<float, 3>> pairs;
-  for (size_t i = 0; i < a.size(); ++i) pairs.insert({s[2 * i], s[2 * i + 1], a[i]});
+  std::set<std::pair<float, float>> pairs;
+  for (size_t i = 0; i < a.size(); ++i) pairs.insert({s[i], a[i]});
   return pairs.size();
 }
 

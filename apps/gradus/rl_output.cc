@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
+#include "gradus/env/program_env.h"
 #include "gradus/rl/picture.h"
 #include "gradus/run/config.h"
 #include "gradus/run/run_folder.h"
@@ -133,7 +134,10 @@ void RlOutput::show_summary(const rl::TrainSummary& s) {
     const char* best = s.config.evaluations > 0 ? " --best" : "";
     text += fmt::format("  {0} play {1}{2}\n  {0} eval {1}{2}\n", program, run, best);
   }
-  text += fmt::format("  {} train {}/HOW    (`{} list algorithms` shows how)\n", program, s.config.env.name, program);
+  text += env::names_program(s.config.env.name)
+              ? fmt::format("  {} train cartpole/HOW env={}", program, s.config.env.name)
+              : fmt::format("  {} train {}/HOW", program, s.config.env.name);
+  text += fmt::format("    (`{} list algorithms` shows how)\n", program);
   out_.text(text);
 }
 

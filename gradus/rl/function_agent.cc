@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "gradus/core/error.h"
 #include "gradus/rl/stepping.h"
+#include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
 
@@ -24,18 +23,14 @@ FunctionAgent::FunctionAgent(std::unique_ptr<env::Env> env) : env_(std::move(env
 std::vector<double> FunctionAgent::V() {
   if (mdp() == nullptr) return {};
   std::vector<double> V = state_values();
-  for (size_t s = 0; s < V.size(); ++s) {
-    if (mdp()->is_terminal(static_cast<int64_t>(s))) V[s] = 0;
-  }
+  zero_terminal(*mdp(), V);
   return V;
 }
 
 Table FunctionAgent::Q() {
   if (mdp() == nullptr) return {};
   Table Q = action_values();
-  for (int64_t s = 0; s < Q.n_states(); ++s) {
-    if (mdp()->is_terminal(s)) std::ranges::fill(Q[s], 0.0);
-  }
+  zero_terminal(*mdp(), Q);
   return Q;
 }
 

@@ -24,21 +24,20 @@ class TrainingStats {
   void add(const EpisodeStats& e) {
     add_steps(e.length);
     add_episode(e.total_reward, e.length);
-    Metric& m = metric("td_error", Shown::root);
-    m.sum += e.squared_td_error;
-    m.weight += static_cast<double>(e.updates);
+    add_root_mean_square("td_error", e.squared_td_error, static_cast<double>(e.updates));
   }
 
-  // Shown as the mean of what is added, its root mean square, or the largest.
+  // Shown as the mean of what is added, its root mean square, or the largest. Names are looked for: a call a minibatch,
+  // not a row.
   void add_mean(std::string_view name, double value, double weight = 1) {
     Metric& m = metric(name, Shown::mean);
     m.sum += value * weight;
     m.weight += weight;
   }
-  void add_root_mean_square(std::string_view name, double value) {
+  void add_root_mean_square(std::string_view name, double sum_of_squares, double n) {
     Metric& m = metric(name, Shown::root);
-    m.sum += value * value;
-    m.weight += 1;
+    m.sum += sum_of_squares;
+    m.weight += n;
   }
 
   void add_max(std::string_view name, double value) {

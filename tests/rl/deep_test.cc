@@ -1,8 +1,7 @@
-#include "gradus/rl/deep/deep_agent.h"
-
 #include <gtest/gtest.h>
 
 #include "gradus/core/thread_pool.h"
+#include "gradus/env/grid_world.h"
 #include "gradus/env/mountain_car.h"
 #include "gradus/rl/agent_state.h"
 #include "gradus/rl/deep/network_inputs.h"
@@ -10,8 +9,7 @@
 #include "gradus/rl/deep/value_network.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "tests/core/expect_error.h"
-#include "tests/kernels/grid.h"
-#include "tests/rl/tabular_case.h"
+#include "tests/rl/agent_case.h"
 
 namespace gradus::rl {
 namespace {
@@ -20,8 +18,7 @@ constexpr double kGamma = 0.8;
 
 std::unique_ptr<EpisodeAgent> make_deep(std::string_view algorithm, std::unique_ptr<env::Env> env,
                                         const DeepConfig& config, uint64_t seed = 1) {
-  return std::ranges::find(deep_algorithms(), algorithm, &DeepAlgorithm::name)
-      ->by_episodes(std::move(env), config, seed);
+  return deep_algorithm(algorithm).by_episodes(std::move(env), config, seed);
 }
 
 Trial deep_trial(std::string_view algorithm, const env::FiniteEnv& env, const DeepConfig& config, uint64_t seed = 1) {
@@ -35,24 +32,29 @@ DeepConfig quick() {
           .replay = {.buffer_size = 4000, .batch_size = 32, .train_freq = 2, .target_update_interval = 20}};
 }
 
-bool same_state(const NamedTensors& a, const NamedTensors& b) {
-  return std::ranges::equal(
-      a, b, [](const auto& x, const auto& y) { return x.first == y.first && kernels::same_bits(x.second, y.second); });
-}
-
-TEST(NetworkInputs, AreOneHotOrScaledOrAsTheyAre) {
-  const NetworkInputs numbers(env::Discrete{.n = 3, .start = 5});
+TEST(NetworkInputs, AreOneHotOrAsTheyAre) {
+  const NetworkInputs numbers(env::Discrete{.n = 3, .start = 5});  // counted from 0 all the same
   std::vector<float> x(3);
-  numbers.fill(std::vector<float>{6}, x);
+  numbers.fill(std::vector<float>{1}, x);
   EXPECT_EQ(x, (std::vector<float>{0, 1, 0}));
 
-  const env::Box space{.low = {-1, -INFINITY, 2}, .high = {3, 1, 2}};
-  const NetworkInputs raw(space), box(space, true);
+  const NetworkInputs box(env::Box{.low = {-1, -INFINITY, 2}, .high = {3, 1, 2}});
   ASSERT_EQ(box.n(), 3);
-  raw.fill(std::vector<float>{0, 7, 2}, x);
-  EXPECT_EQ(x, (std::vector<float>{0, 7, 2}));
   box.fill(std::vector<float>{0, 7, 2}, x);
-  EXPECT_EQ(x, (std::vector<float>{0.25, 7, 2}));
+  EXPECT_EQ(x, (std::vector<float>{0, 7, 2}));
+}
+
+// Columns and rows of a plane from 0 to 1; a plane of one row has it at 0.
+TEST(NetworkInputs, OfStatesAreWhereTheyLieOrOneHot) {
+  const auto grid = env::grid_world({.map = "..T/..."}), line = env::grid_world({.map = "..T"});
+  const auto seen = [](const NetworkInputs& inputs, float s) {
+    std::vector<float> x(static_cast<size_t>(inputs.n()));
+    inputs.fill({&s, 1}, x);
+    return x;
+  };
+  EXPECT_EQ(seen(NetworkInputs(*grid, false), 4), (std::vector<float>{0.5, 1}));
+  EXPECT_EQ(seen(NetworkInputs(*line, false), 2), (std::vector<float>{1, 0}));
+  EXPECT_EQ(seen(NetworkInputs(*line, true), 2), (std::vector<float>{0, 0, 1}));
 }
 
 Transition transition(const float& number, bool terminated = false) {
@@ -180,8 +182,8 @@ TEST(ValueNetwork, FirstStepGoesDownTheSquaredError) {
 TEST(ValueNetwork, TargetsStayUntilTheyAreUpdated) {
   ValueNetwork net(2, 2, {}, 1);
   const Tensor x = kernels::random_tensor({3, 2}, DType::f32, 2);
-  const auto values = [](std::span<const float> v) { return std::vector<float>(v.begin(), v.end()); };
-  const std::vector<float> first = values(net.values(x));
+  const auto values = [](std::span<const double> v) { return std::vector<double>(v.begin(), v.end()); };
+  const std::vector<double> first = values(net.values(x));
   EXPECT_EQ(values(net.target_values(x)), first);
   EpisodeStats stats;
   net.update(x, std::vector<int32_t>{0, 1, 0}, std::vector<double>{1, 2, 3}, stats);
@@ -352,8 +354,7 @@ TEST(OffPolicyDqn, RefusesABehaviourThatDoesNotTryEverything) {
 
 TEST(TdNetwork, NeedsAPolicyByState) {
   const auto car = [] { return std::make_unique<env::TimeLimit>(std::make_unique<env::MountainCar>(), 50); };
-  EXPECT_GRADUS_ERROR(make_deep("td-network", car(), quick()), invalid_argument,
-                      "'uniform' is a policy of finite environments");
+  EXPECT_GRADUS_ERROR(make_deep("td-network", car(), quick()), invalid_argument, "which only finite environments have");
 }
 
 }  // namespace

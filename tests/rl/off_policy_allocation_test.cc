@@ -1,39 +1,12 @@
-// In the steady state a step and its update allocate nothing, but for what oneDNN does in its library. This file
-// replaces operator new for its whole program; it counts only while the test asks for it.
+// In the steady state a step and its update allocate nothing, but for what oneDNN does in its library.
 #include <gtest/gtest.h>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/cart_pole.h"
 #include "gradus/env/pendulum.h"
 #include "gradus/kernels/gemm.h"
-#include "gradus/rl/deep/deep_agent.h"
-#include "tests/rl/tabular_case.h"
-
-// The compiler sees free inlined into callers of new and does not know that new here is malloc.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<int64_t> n_allocations{0};
-
-}  // namespace
-
-void* operator new(size_t n) {
-  if (counting.load(std::memory_order_relaxed)) ++n_allocations;
-  if (void* p = std::malloc(n == 0 ? 1 : n)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, size_t) noexcept {
-  std::free(p);
-}
+#include "tests/core/count_allocations.h"
+#include "tests/rl/agent_case.h"
 
 namespace gradus::rl {
 namespace {
@@ -59,16 +32,12 @@ TEST_P(OffPolicySteadyState, StepsAndUpdatesAllocateNothing) {
       c.dqn = {.double_q = true, .dueling = true};
       c.normalize = {.observations = true, .rewards = true};
     }
-    const auto agent = std::ranges::find(deep_algorithms(), GetParam(), &DeepAlgorithm::name)->by_steps(env, c, 1);
+    const auto agent = make_by_steps(GetParam(), env, c);
     TrainingStats stats;
     agent->train(0, 200, 1, stats);
-    const int64_t storages = tensor_storages_created();
-    n_allocations = 0;
-    counting = true;
-    agent->train(200, 300, 1, stats);
-    counting = false;
-    EXPECT_EQ(n_allocations, 0) << everything;
-    EXPECT_EQ(tensor_storages_created(), storages);
+    const Counts counts = counts_of([&] { agent->train(200, 300, 1, stats); });
+    EXPECT_EQ(counts.allocations, 0) << everything << "; from" << counts.callers;
+    EXPECT_EQ(counts.storages, 0) << everything;
   }
   kernels::set_gemm_backend(before);
   set_pool_threads(available_cpus());

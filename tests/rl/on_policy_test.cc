@@ -3,11 +3,9 @@
 #include <cmath>
 
 #include "gradus/core/thread_pool.h"
-#include "gradus/rl/deep/deep_agent.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "tests/core/expect_error.h"
-#include "tests/kernels/grid.h"
-#include "tests/rl/tabular_case.h"
+#include "tests/rl/agent_case.h"
 
 namespace gradus::rl {
 namespace {
@@ -15,15 +13,6 @@ namespace {
 constexpr double kGamma = 0.8;
 
 using Mdp = std::shared_ptr<const env::FiniteMdp>;
-
-env::EnvFactory factory_of(const Mdp& mdp, int64_t max_episode_steps) {
-  return [=] { return std::make_unique<env::FiniteEnv>(env_of(mdp, max_episode_steps)); };
-}
-
-std::unique_ptr<Agent> make_by_steps(std::string_view algorithm, const env::EnvFactory& make, const DeepConfig& config,
-                                     uint64_t seed = 1) {
-  return std::ranges::find(deep_algorithms(), algorithm, &DeepAlgorithm::name)->by_steps(make, config, seed);
-}
 
 // A table: a logit and a value for each state, as weights.
 DeepConfig tabular() {
@@ -33,11 +22,6 @@ DeepConfig tabular() {
           .on_policy = {.n_steps = 8, .n_epochs = 4, .batch_size = 64},
           .n_envs = 8,
           .total_steps = 1000};
-}
-
-bool same_state(const NamedTensors& a, const NamedTensors& b) {
-  return std::ranges::equal(
-      a, b, [](const auto& x, const auto& y) { return x.first == y.first && kernels::same_bits(x.second, y.second); });
 }
 
 Tensor tensor_of(Agent& agent, std::string_view name) {
@@ -124,7 +108,7 @@ TEST_P(OnPolicy, ComesToTheOptimum) {
   TrainingStats stats;
   agent->train(0, 60000, 1, stats);
   const std::vector<double> reached = evaluate_policy(*mdp, first_greedy_policy(agent->pi(), 0), kGamma);
-  EXPECT_LE(rms_difference(reached, V), 0.05);
+  EXPECT_LE(rms_error(reached, V), 0.05);
   EXPECT_GT(stats.episodes(), 0);
 }
 
@@ -138,10 +122,7 @@ TEST_P(OnPolicy, TrainsOnTheVeryLogProbabilitiesThatItSampledWith) {
     const auto agent = make_by_steps(GetParam(), factory_of(random_mdp({.seed = 5, .least_actions = 3}), 20), c);
     TrainingStats stats;
     agent->train(0, 500, 1, stats);
-    const auto metrics = stats.metrics();
-    const auto found = std::ranges::find(metrics, "mismatch_max", &std::pair<std::string, double>::first);
-    ASSERT_NE(found, metrics.end());
-    EXPECT_EQ(found->second, 0) << precision;
+    EXPECT_EQ(metric(stats, "mismatch_max"), 0) << precision;
   }
 }
 
@@ -210,16 +191,12 @@ TEST(Trpo, StaysInItsTrustRegion) {
       const Table before = agent->pi();
       TrainingStats stats;
       done = agent->train(done, done + 1, 1, stats);
-      const auto metrics = stats.metrics();
-      const auto metric = [&](const char* name) {
-        return std::ranges::find(metrics, name, &std::pair<std::string, double>::first);
-      };
-      if (metric("accepted")->second == 0) {
+      if (metric(stats, "accepted") == 0) {
         EXPECT_EQ(agent->pi(), before);
         ++refused;
       } else {
-        EXPECT_LE(metric("kl_max")->second, delta);
-        EXPECT_GT(metric("surrogate_gain")->second, 0);
+        EXPECT_LE(metric(stats, "kl_max"), delta);
+        EXPECT_GT(metric(stats, "surrogate_gain"), 0);
       }
     }
   }

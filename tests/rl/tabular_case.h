@@ -43,10 +43,4 @@ inline env::FiniteEnv one_step_env(bool terminates) {
   return env_of(std::make_shared<const env::FiniteMdp>(std::move(d)), 1);
 }
 
-inline double rms_difference(const std::vector<double>& x, const std::vector<double>& y) {
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
-  return std::sqrt(sum / static_cast<double>(x.size()));
-}
-
 }  // namespace gradus::rl

@@ -119,7 +119,7 @@ TEST(TdLambda, OfOneHasTheTargetsOfMonteCarlo) {
     const LearnerConfig c{.gamma = kGamma, .alpha = 0.001, .lambda = 1, .visits = "every"};
     const auto V = trained(env_of(line(), 0), "td-lambda", c, 1, seed).agent().V();
     const auto of_mc = trained(env_of(line(), 0), "mc-prediction", c, 1, seed).agent().V();
-    EXPECT_LE(rms_difference(V, of_mc), 1e-15) << seed;  // from V = 0 they are the same for one episode
+    EXPECT_LE(rms_error(V, of_mc), 1e-15) << seed;  // from V = 0 they are the same for one episode
   }
 }
 
@@ -129,7 +129,7 @@ TEST(TdLambda, OfOneIsCloseToEveryVisitMonteCarlo) {
     const auto V = learned("td-lambda", c, seed, 400), of_mc = learned("mc-prediction", c, seed, 400);
     double largest = 0;
     for (const double v : of_mc) largest = std::max(largest, std::abs(v));
-    EXPECT_LE(rms_difference(V, of_mc), 0.02 * largest) << seed;
+    EXPECT_LE(rms_error(V, of_mc), 0.02 * largest) << seed;
   }
 }
 

@@ -19,14 +19,15 @@ class A2c final : public OnPolicyAgent {
     estimate_advantages();
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
-      double entropies = 0;
+      double entropies = 0, squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         add_policy_gradient(b, i, -advantages_[i] / n, -c().ent_coef / n);
         const double error = returns_[i] - b.values[i];
         b.d_values[i] = -2 * c().vf_coef * error / n;
         entropies += entropy(b, i);
-        stats.add_root_mean_square("td_error", error);
+        squares += error * error;
       }
+      stats.add_root_mean_square("td_error", squares, n);
       stats.add_mean("entropy", entropies / n);
       stats.add_max("mismatch_max", mismatch(b));
     });

@@ -108,13 +108,16 @@ void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learni
       train_step_.run(optimiser_.steps(), learning_rate, [&](int64_t, const auto& backward) {
         for (const auto& critic : critics_) {
           const std::span<const double> q = critic->record(b.s, b.a);
+          double squares = 0, sum = 0;
           for (size_t i = 0; i < b.size(); ++i) {
             const double delta = y[i] - q[i];
             d_q_[i] = -b.weight[i] * delta / B;
             if (critic == critics_.front()) b.error[i] = delta;
-            stats.add_root_mean_square("td_error", delta);
-            stats.add_mean("q", q[i]);
+            squares += delta * delta;
+            sum += q[i];
           }
+          stats.add_root_mean_square("td_error", squares, B);
+          stats.add_mean("q", sum / B, B);
           backward(critic->loss(d_q_));
         }
       });

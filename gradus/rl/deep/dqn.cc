@@ -11,6 +11,7 @@
 #include "gradus/rl/deep/network.h"
 #include "gradus/rl/deep/off_policy_agent.h"
 #include "gradus/rl/deep/optimiser_state.h"
+#include "gradus/rl/terminal_states.h"
 #include "gradus/run/train_step.h"
 
 namespace gradus::rl {
@@ -45,9 +46,7 @@ class Dqn final : public OffPolicyAgent {
     if (mdp() == nullptr) return {};
     Table Q(mdp()->n_states(), static_cast<int64_t>(n_));
     std::ranges::copy(values(network_.forward(all_states()), q_), Q.values().begin());
-    for (int64_t s = 0; s < Q.n_states(); ++s) {
-      if (mdp()->is_terminal(s)) std::ranges::fill(Q[s], 0.0);
-    }
+    zero_terminal(*mdp(), Q);
     return Q;
   }
 
@@ -90,14 +89,18 @@ class Dqn final : public OffPolicyAgent {
         train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
           const std::span<const double> q = values(network_.record(b.s), q_);
           d_q_.assign(q.size(), 0.0);
+          double squares = 0, sum = 0;
           for (size_t i = 0; i < b.size(); ++i) {
             const size_t k = i * n_ + static_cast<size_t>(b.a[i]);
             const double delta = b.error[i] = y_[i] - q[k];
             const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
             d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
-            stats.add_root_mean_square("td_error", delta);
-            stats.add_mean("q", q[k]);
+            squares += delta * delta;
+            sum += q[k];
           }
+          const auto n = static_cast<double>(b.size());
+          stats.add_root_mean_square("td_error", squares, n);
+          stats.add_mean("q", sum / n, n);
           backward(network_.loss(d_outputs()));
         });
     stats.add_mean("grad_norm", result.grad_norm);

@@ -40,7 +40,7 @@ class OffPolicyAc final : public OnPolicyAgent {
     value(rollout(), [this](const Tensor& x) { return critic().forward(x); });
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
-      double sum = 0, squares = 0;
+      double sum = 0, squares = 0, squared_deltas = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const double rho = std::min(std::exp(log_prob(b, i) - rollout().log_probs[i]), c().ratio_clip);
         const double delta =
@@ -49,8 +49,9 @@ class OffPolicyAc final : public OnPolicyAgent {
         b.d_values[i] = -2 * c().vf_coef * rho * delta / n;
         sum += rho;
         squares += rho * rho;
-        stats.add_root_mean_square("td_error", delta);
+        squared_deltas += delta * delta;
       }
+      stats.add_root_mean_square("td_error", squared_deltas, n);
       stats.add_mean("effective_samples", squares > 0 ? sum * sum / squares / n : 0);  // 1: all count alike
     });
   }

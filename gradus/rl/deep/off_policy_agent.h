@@ -62,9 +62,6 @@ class OffPolicyAgent : public VecAgent {
   void learn(TrainingStats& stats);
   void draw(int64_t k);
   void choose(Rng& rng);
-  double decayed(double rate) const {
-    return config_.network.linear_decay ? rate * std::max(0.0, 1 - progress()) : rate;
-  }
 
   ActionUnits units_;
   ReplayBuffer buffer_;

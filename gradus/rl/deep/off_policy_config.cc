@@ -1,25 +1,11 @@
 #include "gradus/rl/deep/off_policy_config.h"
 
 #include <cmath>
-#include <string_view>
 
 #include "gradus/core/error.h"
+#include "gradus/rl/check_setting.h"
 
 namespace gradus::rl {
-
-namespace {
-
-void check_share(std::string_view key, double value) {
-  require(value >= 0 && value <= 1, "{} is {}, but must lie in [0, 1]", key, value);
-}
-void check_not_negative(std::string_view key, double value) {
-  require(value >= 0 && std::isfinite(value), "{} is {}, but must not be negative", key, value);
-}
-void check_positive(std::string_view key, double value) {
-  require(value > 0 && std::isfinite(value), "{} is {}, but must be positive", key, value);
-}
-
-}  // namespace
 
 void ExplorationConfig::check() const {
   require(fraction > 0 && fraction <= 1, "exploration.fraction is {}, but must lie in (0, 1]", fraction);
@@ -28,8 +14,7 @@ void ExplorationConfig::check() const {
 }
 
 void NoiseConfig::check() const {
-  require(kind == "gaussian" || kind == "ornstein-uhlenbeck",
-          "noise.kind is '{}', but must be gaussian or ornstein-uhlenbeck", kind);
+  check_choice("noise.kind", kind, {"gaussian", "ornstein-uhlenbeck"});
   check_not_negative("noise.sigma", sigma);
   check_not_negative("noise.theta", theta);
   check_positive("noise.dt", dt);
@@ -37,7 +22,7 @@ void NoiseConfig::check() const {
 }
 
 void Td3Config::check() const {
-  require(policy_delay >= 1, "td3.policy_delay is {}, but must be at least 1", policy_delay);
+  check_at_least("td3.policy_delay", policy_delay, 1);
   check_not_negative("td3.target_policy_noise", target_policy_noise);
   check_not_negative("td3.target_noise_clip", target_noise_clip);
 }

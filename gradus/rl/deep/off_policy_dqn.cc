@@ -13,7 +13,7 @@ namespace {
 class OffPolicyDqn final : public ReplayAgent {
   // y = r + gamma max_a q(s2, a, w_T): eq. (8.38).
   auto q_learning_targets() const {
-    return [this](const Minibatch& batch, std::span<const float> q2, std::span<double> y) {
+    return [this](const Minibatch& batch, std::span<const double> q2, std::span<double> y) {
       const auto n = static_cast<size_t>(actions_.n);
       for (size_t i = 0; i < y.size(); ++i) {
         const double best = std::ranges::max(q2.subspan(i * n, n));

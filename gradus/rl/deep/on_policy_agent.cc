@@ -7,6 +7,7 @@
 #include "gradus/core/error.h"
 #include "gradus/rl/agent_state.h"
 #include "gradus/rl/deep/optimiser_state.h"
+#include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
 
@@ -148,11 +149,13 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
   train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
     const std::span<const double> values = critic_.record(batch_x_);
     d_values_.resize(values.size());
+    double squares = 0;
     for (size_t k = 0; k < rows.size(); ++k) {
       const double error = returns_[static_cast<size_t>(rows[k])] - values[k];
       d_values_[k] = -2 * error / n;
-      stats.add_root_mean_square("value_loss", error);
+      squares += error * error;
     }
+    stats.add_root_mean_square("value_loss", squares, n);
     backward(critic_.loss(d_values_));
   });
 }
@@ -174,11 +177,6 @@ double OnPolicyAgent::mean_kl(const Distribution& old, const Distribution& now) 
   return sum / static_cast<double>(rollout_.rows());
 }
 
-double OnPolicyAgent::learning_rate() const {
-  const NetworkConfig& c = config_.network;
-  return c.linear_decay ? c.learning_rate * std::max(0.0, 1 - progress()) : c.learning_rate;
-}
-
 std::vector<int64_t> OnPolicyAgent::all_rows() const {
   std::vector<int64_t> rows(static_cast<size_t>(rollout_.rows()));
   std::iota(rows.begin(), rows.end(), 0);
@@ -197,7 +195,9 @@ void OnPolicyAgent::act_greedily(const Tensor& x, std::span<float> action) {
 std::vector<double> OnPolicyAgent::V() {
   if (mdp() == nullptr) return {};
   const std::span<const double> values = critic_.forward(all_states());
-  return {values.begin(), values.end()};
+  std::vector<double> V(values.begin(), values.end());
+  zero_terminal(*mdp(), V);
+  return V;
 }
 
 Table OnPolicyAgent::pi() {

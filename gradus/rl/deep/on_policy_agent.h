@@ -97,7 +97,7 @@ class OnPolicyAgent : public VecAgent {
   void gather(std::span<const int64_t> rows);
   void begin_batch(std::span<const int64_t> rows);
   void act_greedily(const Tensor& x, std::span<float> action) final;
-  double learning_rate() const;
+  double learning_rate() const { return decayed(config_.network.learning_rate); }
 
   const Own own_;
   Policy policy_;

@@ -1,32 +1,18 @@
 #include "gradus/rl/deep/on_policy_config.h"
 
 #include <cmath>
-#include <string_view>
 
 #include "gradus/core/error.h"
+#include "gradus/rl/check_setting.h"
 
 namespace gradus::rl {
 
-namespace {
-
-void check_least(std::string_view key, int64_t value, int64_t least) {
-  require(value >= least, "{} is {}, but must be at least {}", key, value, least);
-}
-void check_not_negative(std::string_view key, double value) {
-  require(value >= 0 && std::isfinite(value), "{} is {}, but must not be negative", key, value);
-}
-void check_positive(std::string_view key, double value) {
-  require(value > 0 && std::isfinite(value), "{} is {}, but must be positive", key, value);
-}
-
-}  // namespace
-
 void OnPolicyConfig::check() const {
-  check_least("on_policy.n_steps", n_steps, 0);
+  check_at_least("on_policy.n_steps", n_steps, 0);
   require(gae_lambda == -1 || (gae_lambda >= 0 && gae_lambda <= 1),
           "on_policy.gae_lambda is {}, but must lie in [0, 1], or be -1 for the algorithm's own", gae_lambda);
-  check_least("on_policy.n_epochs", n_epochs, 1);
-  check_least("on_policy.batch_size", batch_size, 1);
+  check_at_least("on_policy.n_epochs", n_epochs, 1);
+  check_at_least("on_policy.batch_size", batch_size, 1);
   check_positive("on_policy.clip_range", clip_range);
   check_positive("on_policy.ratio_clip", ratio_clip);
   check_not_negative("on_policy.target_kl", target_kl);
@@ -37,13 +23,13 @@ void OnPolicyConfig::check() const {
 
 void TrustRegionConfig::check() const {
   check_positive("trust_region.delta", delta);
-  check_least("trust_region.cg_max_steps", cg_max_steps, 1);
+  check_at_least("trust_region.cg_max_steps", cg_max_steps, 1);
   check_not_negative("trust_region.cg_damping", cg_damping);
-  check_least("trust_region.line_search_max_iter", line_search_max_iter, 1);
+  check_at_least("trust_region.line_search_max_iter", line_search_max_iter, 1);
   require(line_search_shrinking_factor > 0 && line_search_shrinking_factor < 1,
           "trust_region.line_search_shrinking_factor is {}, but must lie between 0 and 1",
           line_search_shrinking_factor);
-  check_least("trust_region.n_critic_updates", n_critic_updates, 0);
+  check_at_least("trust_region.n_critic_updates", n_critic_updates, 0);
 }
 
 }  // namespace gradus::rl

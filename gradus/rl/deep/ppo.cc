@@ -41,7 +41,7 @@ class Ppo final : public OnPolicyAgent {
     std::vector<double> A(b.rows.size());
     for (size_t k = 0; k < A.size(); ++k) A[k] = advantages_[static_cast<size_t>(b.rows[k])];
     if (c().normalize_advantage && A.size() > 1) normalize(A);
-    double kl = 0, clipped = 0, entropies = 0;
+    double kl = 0, clipped = 0, entropies = 0, squares = 0;
     for (size_t k = 0; k < A.size(); ++k) {
       const auto row = static_cast<size_t>(b.rows[k]);
       const double log_r = log_prob(b, k) - rollout().log_probs[row], r = std::exp(log_r);
@@ -52,8 +52,9 @@ class Ppo final : public OnPolicyAgent {
       kl += r - 1 - log_r;
       clipped += cut;
       entropies += entropy(b, k);
-      stats.add_root_mean_square("value_loss", error);
+      squares += error * error;
     }
+    stats.add_root_mean_square("value_loss", squares, n);
     stats.add_mean("clip_fraction", clipped / n);
     stats.add_mean("entropy", entropies / n);
     if (first) stats.add_max("mismatch_max", mismatch(b));  // before any update

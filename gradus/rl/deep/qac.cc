@@ -5,6 +5,7 @@
 // Differs: the critic's target is the expectation over the next action, where the book takes the action itself (Sarsa):
 // the same mean and less noise.
 #include "gradus/rl/deep/on_policy_agent.h"
+#include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
 
@@ -21,13 +22,16 @@ class Qac final : public OnPolicyAgent {
     const auto n_actions = static_cast<size_t>(critic().outputs());
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      double squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const size_t k = i * n_actions + static_cast<size_t>(action(b.rows[i])[0]);
         const double target = rollout().rewards[i] + config_.learner.gamma * rollout().next_values[i];
         add_policy_gradient(b, i, -b.values[k] / n, -c().ent_coef / n);
-        b.d_values[k] = -2 * c().vf_coef * (target - b.values[k]) / n;
-        stats.add_root_mean_square("td_error", target - b.values[k]);
+        const double delta = target - b.values[k];
+        b.d_values[k] = -2 * c().vf_coef * delta / n;
+        squares += delta * delta;
       }
+      stats.add_root_mean_square("td_error", squares, n);
       stats.add_max("mismatch_max", mismatch(b));
     });
   }
@@ -48,12 +52,15 @@ class Qac final : public OnPolicyAgent {
   std::vector<double> V() override {
     if (mdp() == nullptr) return {};
     const std::span<const double> v = expected_values(all_states());
-    return {v.begin(), v.end()};
+    std::vector<double> V(v.begin(), v.end());
+    zero_terminal(*mdp(), V);
+    return V;
   }
   Table Q() override {
     if (mdp() == nullptr) return {};
     Table Q(mdp()->n_states(), critic().outputs());
     std::ranges::copy(critic().forward(all_states()), Q.values().begin());
+    zero_terminal(*mdp(), Q);
     return Q;
   }
 

@@ -26,12 +26,15 @@ class Reinforce final : public OnPolicyAgent {
     estimate_advantages();
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      double squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const double G = returns_[i], weight = c().baseline ? G - rollout().values[i] : G;
         add_policy_gradient(b, i, -weight / n, -c().ent_coef / n);
-        b.d_values[i] = -2 * c().vf_coef * (G - b.values[i]) / n;
-        stats.add_root_mean_square("td_error", G - b.values[i]);
+        const double error = G - b.values[i];
+        b.d_values[i] = -2 * c().vf_coef * error / n;
+        squares += error * error;
       }
+      stats.add_root_mean_square("td_error", squares, n);
       stats.add_max("mismatch_max", mismatch(b));
     });
   }

@@ -15,17 +15,21 @@ const DeepConfig& checked(const DeepConfig& c) {
   return c;
 }
 
+const env::FiniteMdp& finite(const env::FiniteMdp* mdp, const env::EnvSpec& spec) {
+  require(mdp != nullptr, "{}: this algorithm follows a policy of states, which only finite environments have",
+          spec.id);
+  return *mdp;
+}
+
 }  // namespace
 
 ReplayAgent::ReplayAgent(std::unique_ptr<env::Env> env, const DeepConfig& config, Values values, uint64_t seed)
     : FunctionAgent(std::move(env)),
       config_(checked(config)),
       actions_(discrete_actions(this->env().spec())),
-      buffer_({.capacity = config.replay.buffer_size,
-               .observation_size = size_of(this->env().spec().observation_space),
-               .directory = config.replay.directory}),
+      buffer_({.capacity = config.replay.buffer_size, .directory = config.replay.directory}),
       values_(values),
-      inputs_(network_space(this->env().spec(), points()), points() != nullptr),
+      inputs_(finite(mdp(), this->env().spec()), config.network.one_hot),
       network_(inputs_.n(), values == Values::of_actions ? actions_.n : 1, config.network, seed),
       batch_(config.replay.batch_size, inputs_.n()),
       y_(static_cast<size_t>(config.replay.batch_size)),
@@ -33,41 +37,37 @@ ReplayAgent::ReplayAgent(std::unique_ptr<env::Env> env, const DeepConfig& config
       row_(Tensor::empty({1, inputs_.n()})) {}
 
 void ReplayAgent::begin(EpisodeEnv& env) {
-  const env::Observation s = env.reset({}, {});
-  s_.assign(s.begin(), s.end());
+  env.reset({}, {});
+  s_ = static_cast<float>(points()->state());
 }
 
 env::StepResult ReplayAgent::step(EpisodeEnv& env, int64_t a) {
   const env::StepResult m = take(env, actions_, a);
-  s2_.assign(m.observation.begin(), m.observation.end());
-  const auto action = static_cast<float>(a);
-  buffer_.add({.s = s_, .a = {&action, 1}, .r = static_cast<float>(m.reward), .s2 = s2_, .terminated = m.terminated});
-  std::swap(s_, s2_);
+  const auto action = static_cast<float>(a), s2 = static_cast<float>(points()->state());
+  buffer_.add({.s = {&s_, 1},
+               .a = {&action, 1},
+               .r = static_cast<float>(m.reward),
+               .s2 = {&s2, 1},
+               .terminated = m.terminated});
+  s_ = s2;
   return m;
 }
 
-std::span<const double> ReplayAgent::values_at(std::span<const float> s) {
-  inputs_.fill(s, row_.span<float>());
-  const std::span<const float> values = network_.values(row_);
-  values_of_row_.assign(values.begin(), values.end());
-  return values_of_row_;
-}
-
-int64_t ReplayAgent::greedy_action(env::Observation s, Rng& rng) {
-  const std::vector<float> observed(s.begin(), s.end());
-  return greedy(values_at(observed), rng);
+int64_t ReplayAgent::greedy_action(env::Observation, Rng& rng) {
+  const auto s = static_cast<float>(points()->state());
+  inputs_.fill({&s, 1}, row_.span<float>());
+  return greedy(network_.values(row_), rng);
 }
 
 Table ReplayAgent::values_of_all() {
-  const std::vector<std::vector<double>>& all = points()->coordinates().points;
-  Tensor x = Tensor::empty({static_cast<int64_t>(all.size()), inputs_.n()});
-  for (size_t s = 0; s < all.size(); ++s) {
-    const std::vector<float> observed(all[s].begin(), all[s].end());
-    inputs_.fill(observed,
-                 x.span<float>().subspan(s * static_cast<size_t>(inputs_.n()), static_cast<size_t>(inputs_.n())));
+  const auto n = static_cast<size_t>(inputs_.n());
+  Tensor x = Tensor::empty({mdp()->n_states(), inputs_.n()});
+  for (int64_t i = 0; i < x.dim(0); ++i) {
+    const auto s = static_cast<float>(i);
+    inputs_.fill({&s, 1}, x.span<float>().subspan(static_cast<size_t>(i) * n, n));
   }
-  const std::span<const float> values = network_.values(x);
-  Table table(x.dim(0), static_cast<int64_t>(values.size()) / x.dim(0));
+  const std::span<const double> values = network_.values(x);
+  Table table(x.dim(0), std::ssize(values) / x.dim(0));
   std::ranges::copy(values, table.values().begin());
   return table;
 }

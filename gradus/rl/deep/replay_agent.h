@@ -1,5 +1,6 @@
-// What the algorithms that learn values from replayed experience share: how a network sees the environment, the buffer,
-// and the network. The algorithms themselves are in files of their own.
+// What the algorithms share that learn values of a finite environment, episode by episode, from replayed experience of
+// a policy that is given by its states: the buffer of numbers of states, and the network. The algorithms themselves are
+// in files of their own.
 #pragma once
 
 #include <memory>
@@ -19,6 +20,7 @@ class ReplayAgent : public FunctionAgent {
  public:
   enum class Values { of_states, of_actions };
 
+  // Throws invalid_argument on settings out of range, and an environment that is not finite.
   ReplayAgent(std::unique_ptr<env::Env> env, const DeepConfig& config, Values values, uint64_t seed);
 
   NamedTensors state() override;
@@ -30,11 +32,9 @@ class ReplayAgent : public FunctionAgent {
   // Takes action a in s and stores what came of it; s becomes what follows.
   env::StepResult step(EpisodeEnv& env, int64_t a);
 
-  // Q(s, .) or V(s) of where the episode is, valid until the next call.
-  std::span<const double> values_here() { return values_at(s_); }
-  int64_t greedy_action(env::Observation s, Rng& rng) final;
+  int64_t greedy_action(env::Observation, Rng& rng) final;
 
-  // Of all states of a finite environment: [n_states, n_values].
+  // Of all states: [n_states, n_values].
   Table values_of_all();
 
   // The updates that are due after a step.
@@ -65,7 +65,6 @@ class ReplayAgent : public FunctionAgent {
   ReplayBuffer buffer_;
 
  private:
-  std::span<const double> values_at(std::span<const float> s);
   std::span<const int32_t> which_of(const Minibatch& batch) const {
     return values_ == Values::of_actions ? std::span(batch.a) : std::span(zeros_);
   }
@@ -74,11 +73,10 @@ class ReplayAgent : public FunctionAgent {
   const NetworkInputs inputs_;
   ValueNetwork network_;
   Minibatch batch_;
-  std::vector<double> y_;              // [batch_size]
-  std::vector<int32_t> zeros_;         // [batch_size]
-  std::vector<float> s_, s2_;          // where the episode is, and where a step led
-  Tensor row_;                         // [1, inputs]
-  std::vector<double> values_of_row_;  // [n_values]
+  std::vector<double> y_;       // [batch_size]
+  std::vector<int32_t> zeros_;  // [batch_size]
+  float s_ = 0;                 // where the episode is
+  Tensor row_;                  // [1, inputs]
 };
 
 }  // namespace gradus::rl

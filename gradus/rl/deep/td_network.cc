@@ -12,7 +12,7 @@ namespace {
 class TdNetwork final : public ReplayAgent {
   // y = r + gamma v(s2, w_T)
   auto td_targets() const {
-    return [gamma = config_.learner.gamma](const Minibatch& batch, std::span<const float> v2, std::span<double> y) {
+    return [gamma = config_.learner.gamma](const Minibatch& batch, std::span<const double> v2, std::span<double> y) {
       for (size_t i = 0; i < y.size(); ++i) y[i] = batch.terminated[i] ? batch.r[i] : batch.r[i] + gamma * v2[i];
     };
   }

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "gradus/core/error.h"
-#include "gradus/rl/agent_state.h"
+#include "gradus/rl/deep/optimiser_state.h"
 
 namespace gradus::rl {
 
@@ -11,10 +10,7 @@ namespace {
 
 nn::MlpConfig shape_of(int64_t n_inputs, int64_t n_values, const NetworkConfig& c) {
   c.check();
-  return {.inputs = c.action_as_input ? n_inputs + 1 : n_inputs,
-          .outputs = c.action_as_input ? 1 : n_values,
-          .hidden = c.hidden,
-          .activation = c.activation};
+  return c.action_as_input ? mlp_of(c, n_inputs + 1, 1) : mlp_of(c, n_inputs, n_values);
 }
 
 }  // namespace
@@ -23,13 +19,10 @@ ValueNetwork::ValueNetwork(int64_t n_inputs, int64_t n_values, const NetworkConf
     : n_values_(n_values),
       action_as_input_(c.action_as_input),
       learning_rate_(c.learning_rate),
-      online_(shape_of(n_inputs, n_values, c)),
-      target_(online_.config()),
-      optimiser_(online_.parameters(), {.beta2 = 0.999}),
-      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {
-  online_.initialise(seed);
-  update_target();
-}
+      online_(shape_of(n_inputs, n_values, c), precision_of(c), seed),
+      target_(online_.mlp().config(), precision_of(c), seed),
+      optimiser_(online_.parameters(), {.beta2 = 0.999, .seed = seed}),
+      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
 
 Tensor ValueNetwork::with_actions(const Tensor& x, std::span<const int32_t> actions, int64_t per_row) const {
   const int64_t n = x.dim(1);
@@ -43,57 +36,44 @@ Tensor ValueNetwork::with_actions(const Tensor& x, std::span<const int32_t> acti
   return rows;
 }
 
-std::span<const float> ValueNetwork::forward(nn::Mlp& network, const Tensor& x) {
-  inference_.reset();
-  if (!action_as_input_) return network(inference_.constant(x)).value().span<float>();
+Tensor ValueNetwork::rows_of(const Tensor& x) {
+  if (!action_as_input_) return x;
   all_actions_.resize(static_cast<size_t>(x.dim(0) * n_values_));
-  for (size_t k = 0; k < all_actions_.size(); ++k)
-    all_actions_[k] = static_cast<int32_t>(static_cast<int64_t>(k) % n_values_);
-  return network(inference_.constant(with_actions(x, all_actions_, n_values_))).value().span<float>();
+  for (size_t k = 0; k < all_actions_.size(); ++k) {
+    all_actions_[k] = static_cast<int32_t>(k % static_cast<size_t>(n_values_));
+  }
+  return with_actions(x, all_actions_, n_values_);
 }
 
 void ValueNetwork::update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets,
                           EpisodeStats& stats) {
   const auto n = static_cast<double>(targets.size());
-  const auto n_outputs = static_cast<size_t>(online_.config().outputs);
-  weights_.assign(targets.size() * n_outputs, 0.0);
+  const auto n_outputs = static_cast<size_t>(online_.outputs());
   train_step_.run(updates(), learning_rate_, [&](int64_t, const auto& backward) {
-    tape_.reset();
-    const autograd::Var v = online_(tape_.constant(action_as_input_ ? with_actions(x, which, 1) : x));
+    const std::span<const double> v = online_.record(action_as_input_ ? with_actions(x, which, 1) : x);
+    d_values_.assign(v.size(), 0.0);
     for (size_t i = 0; i < targets.size(); ++i) {
       const size_t k = i * n_outputs + (action_as_input_ ? 0 : static_cast<size_t>(which[i]));
-      const double delta = targets[i] - static_cast<double>(v.value().span<float>()[k]);
+      const double delta = targets[i] - v[k];
       stats.add_error(delta);
-      weights_[k] = -delta / n;
+      d_values_[k] = -delta / n;
     }
-    backward(autograd::weighted_sum(v, weights_));
+    backward(online_.loss(d_values_));
   });
 }
 
-template <class F>
-void ValueNetwork::each_tensor(F f) {
-  for (size_t i = 0; i < online_.parameters().size(); ++i) {
-    const std::string& name = online_.parameters()[i]->name;
-    f("network." + name, online_.parameters()[i]->value);
-    f("target." + name, target_.parameters()[i]->value);
-    f("adam.m." + name, optimiser_.first_moments()[i]);
-    f("adam.v." + name, optimiser_.second_moments()[i]);
-  }
-}
-
 NamedTensors ValueNetwork::state() {
-  const int64_t steps[] = {updates()};
-  NamedTensors state = {{"adam.steps", Tensor::from<int64_t>(steps, {1})}};
-  each_tensor([&](const std::string& name, const Tensor& t) { state.emplace_back(name, t); });
+  NamedTensors state;
+  online_.add_state("network.", state);
+  target_.add_state("target.", state);
+  add_state(optimiser_, "adam.", state);
   return state;
 }
 
 void ValueNetwork::restore(const NamedTensors& state) {
-  optimiser_.set_steps(find_in(state, "adam.steps", {1}, DType::i64).data<int64_t>()[0]);
-  each_tensor([&](const std::string& name, Tensor& t) { t.copy_from(find_in(state, name, t.shape(), t.dtype())); });
-  for (nn::Mlp* network : {&online_, &target_}) {
-    for (autograd::Parameter* p : network->parameters()) p->changed();
-  }
+  online_.restore("network.", state);
+  target_.restore("target.", state);
+  rl::restore(optimiser_, "adam.", state);
 }
 
 }  // namespace gradus::rl

@@ -5,10 +5,9 @@
 #include <span>
 #include <vector>
 
-#include "gradus/autograd/tape.h"
 #include "gradus/core/safetensors.h"
-#include "gradus/nn/mlp.h"
 #include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/network.h"
 #include "gradus/rl/deep/network_config.h"
 #include "gradus/rl/episode_stats.h"
 #include "gradus/run/train_step.h"
@@ -26,8 +25,8 @@ class ValueNetwork {
 
   // Of w and of w_T: [rows, n_values], row by row, valid until the next call.
   //   x [rows, n_inputs] f32
-  std::span<const float> values(const Tensor& x) { return forward(online_, x); }
-  std::span<const float> target_values(const Tensor& x) { return forward(target_, x); }
+  std::span<const double> values(const Tensor& x) { return online_.forward(rows_of(x)); }
+  std::span<const double> target_values(const Tensor& x) { return target_.forward(rows_of(x)); }
 
   // w <- w + Adam's step along mean_i delta_i grad v_i, delta_i = targets[i] - v_i, where v_i is value which[i] of row
   // i. This is a semi-gradient: targets depend on weights, too, but are constants here. Adds the errors to stats.
@@ -35,30 +34,26 @@ class ValueNetwork {
   void update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets, EpisodeStats& stats);
   int64_t updates() const { return optimiser_.steps(); }
 
-  void update_target() { target_.follow(online_); }  // w_T <- w
+  void update_target() { target_.mlp().follow(online_.mlp()); }  // w_T <- w
 
   // For checkpoints: weights of both and moments, shared with the networks.
   NamedTensors state();
   void restore(const NamedTensors& state);  // throws corrupt
 
  private:
-  std::span<const float> forward(nn::Mlp& network, const Tensor& x);
-  // With the action as an input: (x, a / (n_values - 1)) for each row of x and each of its actions.
+  // x; or, with the action as an input, (x, a / (n_values - 1)) for each row of x and each of its actions.
+  Tensor rows_of(const Tensor& x);
   //   actions  `per_row` for each row of x
   Tensor with_actions(const Tensor& x, std::span<const int32_t> actions, int64_t per_row) const;
-  // The tensors of a checkpoint, by name, in place.
-  template <class F>
-  void each_tensor(F f);
 
   int64_t n_values_;
   bool action_as_input_;
   double learning_rate_;
-  nn::Mlp online_, target_;
+  Network online_, target_;
   optim::AdamW optimiser_;
   run::TrainStep train_step_;
-  autograd::Tape tape_, inference_{autograd::Tape::Mode::inference};
-  std::vector<int32_t> all_actions_;  // 0 .. n_values - 1, as often as `forward` needed them
-  std::vector<double> weights_;       // of the loss
+  std::vector<int32_t> all_actions_;  // 0 .. n_values - 1, as often as there were rows
+  std::vector<double> d_values_;
 };
 
 }  // namespace gradus::rl

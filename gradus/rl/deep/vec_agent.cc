@@ -13,7 +13,10 @@ namespace gradus::rl {
 
 namespace {
 
-constexpr double kLeastVariance = 1e-8;
+double scale_of(double variance) {
+  constexpr double kLeast = 1e-8;
+  return 1 / std::sqrt(variance + kLeast);
+}
 
 std::shared_ptr<const env::FiniteMdp> mdp_of(env::Env& env) {
   return env.finite() == nullptr ? nullptr : env.finite()->shared_mdp();
@@ -55,16 +58,22 @@ VecAgent::VecAgent(const env::EnvFactory& make_env, const DeepConfig& config, ui
   observations_.assign(first.begin(), first.end());
 }
 
-void VecAgent::see(std::span<const float> observations, std::span<float> x) const {
+void VecAgent::fill(std::span<const float> observations, std::span<float> x) const {
   const auto n = static_cast<size_t>(inputs_.n());
   const size_t rows = x.size() / n, size = observations.size() / rows;
   for (size_t i = 0; i < rows; ++i) inputs_.fill(observations.subspan(i * size, size), x.subspan(i * n, n));
+}
+
+void VecAgent::see(std::span<const float> observations, std::span<float> x) const {
+  fill(observations, x);
   if (!config_.normalize.observations) return;
   const double cut = config_.normalize.clip;
-  for (size_t k = 0; k < x.size(); ++k) {
-    const double scale = 1 / std::sqrt(observation_moments_.variance(k % n) + kLeastVariance);
-    const double z = (static_cast<double>(x[k]) - observation_moments_.mean(k % n)) * scale;
-    x[k] = static_cast<float>(std::clamp(z, -cut, cut));
+  const auto n = static_cast<size_t>(inputs_.n());
+  for (size_t i = 0; i < n; ++i) {
+    const double mean = observation_moments_.mean(i), scale = scale_of(observation_moments_.variance(i));
+    for (size_t k = i; k < x.size(); k += n) {
+      x[k] = static_cast<float>(std::clamp((static_cast<double>(x[k]) - mean) * scale, -cut, cut));
+    }
   }
 }
 
@@ -90,10 +99,7 @@ const env::VecStep& VecAgent::step(std::span<const float> actions, TrainingStats
   observations_.assign(last_.observations.begin(), last_.observations.end());
   if (config_.normalize.observations) {
     x_.resize(static_cast<size_t>(n_envs() * n_inputs()));
-    for (size_t i = 0; i < static_cast<size_t>(n_envs()); ++i) {
-      const size_t size = observations_.size() / static_cast<size_t>(n_envs()), n = static_cast<size_t>(n_inputs());
-      inputs_.fill(std::span(observations_).subspan(i * size, size), std::span(x_).subspan(i * n, n));
-    }
+    fill(observations_, x_);
     moment_of_.assign(x_.begin(), x_.end());
     observation_moments_.add(moment_of_);
   }
@@ -116,7 +122,7 @@ void VecAgent::normalize_rewards() {
 
 double VecAgent::normalized(double reward) const {
   if (!config_.normalize.rewards) return reward;
-  const double scale = 1 / std::sqrt(return_moments_.variance(0) + kLeastVariance), cut = config_.normalize.clip;
+  const double scale = scale_of(return_moments_.variance(0)), cut = config_.normalize.clip;
   return std::clamp(reward * scale, -cut, cut);
 }
 

@@ -53,10 +53,16 @@ class VecAgent : public Agent {
   }
   // The share of the training that is done, for schedules.
   double progress() const { return static_cast<double>(steps()) / static_cast<double>(config_.total_steps); }
+  // A learning rate as the settings let it fall.
+  double decayed(double rate) const {
+    return config_.network.linear_decay ? rate * std::max(0.0, 1 - progress()) : rate;
+  }
 
   const DeepConfig config_;
 
  private:
+  // The same before it is normalised.
+  void fill(std::span<const float> observations, std::span<float> x) const;
   void normalize_rewards();
   void bound(std::span<const float> actions);
 

@@ -36,7 +36,7 @@ class LinearControl {
         Q_(features.n(), n_actions),
         phi_(static_cast<size_t>(features.n_entries())),
         phi2_(phi_) {
-    check_alpha(config.alpha);
+    check_positive("alpha", config.alpha);
     check_share("gamma", config.gamma);
     check_share("eps", config.eps);
   }

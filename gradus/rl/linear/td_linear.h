@@ -45,7 +45,7 @@ class TdLinear {
         V_(std::move(w)),
         phi_(static_cast<size_t>(features.n_entries())),
         phi2_(phi_) {
-    check_alpha(c_.alpha);
+    check_positive("alpha", c_.alpha);
     check_share("gamma", c_.gamma);
     require(static_cast<int64_t>(V_.weights().size()) == features.n(), "td linear: {} weights for {} features",
             V_.weights().size(), features.n());

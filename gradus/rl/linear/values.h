@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gradus/core/error.h"
+#include "gradus/rl/check_setting.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/table.h"
 
@@ -17,15 +18,6 @@ namespace gradus::rl {
 
 // Past this a weight counts as diverged.
 inline constexpr double kLargestWeight = 1e12;
-
-// Throws invalid_argument unless the step size is positive and finite.
-inline void check_alpha(double alpha) {
-  require(alpha > 0 && std::isfinite(alpha), "alpha is {}, but must be positive", alpha);
-}
-// Throws invalid_argument unless a discount or a probability lies in [0, 1].
-inline void check_share(std::string_view key, double value) {
-  require(value >= 0 && value <= 1, "{} is {}, but must lie in [0, 1]", key, value);
-}
 
 namespace detail {
 // A weight after its update. Throws diverged, and the old weight stays, when it is not finite or too large.

@@ -5,23 +5,10 @@
 
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/rl/check_setting.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 
 namespace gradus::rl {
-
-namespace {
-
-void check_choice(std::string_view key, const std::string& value, std::initializer_list<std::string_view> known) {
-  if (std::ranges::find(known, value) != known.end()) return;
-  const std::vector<std::string_view> names(known);
-  fail(ErrorCode::invalid_argument, "{} is '{}', but must be one of {}", key, value, fmt::join(names, ", "));
-}
-
-void check_share(std::string_view key, double value) {
-  require(value >= 0 && value <= 1, "{} is {}, but must lie in [0, 1]", key, value);
-}
-
-}  // namespace
 
 void LearnerConfig::check() const {
   check_share("gamma", gamma);
@@ -35,9 +22,9 @@ void LearnerConfig::check() const {
           "alpha is {}, but must lie in [0, 1] (0 = 1 / visits), or be {} for the algorithm's own", alpha, kOwnAlpha);
   require(alpha_power >= 0 && alpha_power <= 1, "alpha_power is {}, but must lie in [0, 1]", alpha_power);
   require(std::isfinite(q0), "q0 is {}, but must be finite", q0);
-  require(n >= 1, "n is {}, but must be at least 1", n);
-  require(episodes_per_pair >= 1, "episodes_per_pair is {}, but must be at least 1", episodes_per_pair);
-  require(episode_length >= 1, "episode_length is {}, but must be at least 1", episode_length);
+  check_at_least("n", n, 1);
+  check_at_least("episodes_per_pair", episodes_per_pair, 1);
+  check_at_least("episode_length", episode_length, 1);
   check_choice("traces", traces, {"accumulating", "replacing"});
   check_choice("visits", visits, {"initial", "first", "every"});
   check_choice("importance", importance, {"ordinary", "weighted"});

@@ -1,24 +1,19 @@
 #include "gradus/rl/tabular/tabular_agent.h"
 
-#include <algorithm>
-
 #include "gradus/core/error.h"
+#include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
 
 std::vector<double> TabularAgent::V() {
   std::vector<double> V = learner_->V();
-  for (int64_t s = 0; s < env_.n_states(); ++s) {
-    if (env_.mdp().is_terminal(s)) V[static_cast<size_t>(s)] = 0;
-  }
+  zero_terminal(env_.mdp(), V);
   return V;
 }
 
 Table TabularAgent::Q() {
   Table Q = learner_->Q();
-  for (int64_t s = 0; s < Q.n_states(); ++s) {
-    if (env_.mdp().is_terminal(s)) std::ranges::fill(Q[s], 0.0);
-  }
+  zero_terminal(env_.mdp(), Q);
   return Q;
 }
 
