@@ -76,6 +76,9 @@ void TrainConfig::check() const {
   require(keep_checkpoints >= 1, "keep_checkpoints is {}, but must be at least 1", keep_checkpoints);
   require(evaluations >= 0 && evaluations <= reports, "evaluations is {}, but must be 0 to reports, which is {}",
           evaluations, reports);
+  require(evaluations == 0 || find_algorithm(algorithm).learns == Learns::control,
+          "evaluations is {}, but {} learns the values of a given policy, and has none of its own to try", evaluations,
+          algorithm);
   require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
   learner.check();
   network.check();

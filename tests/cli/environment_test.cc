@@ -123,6 +123,7 @@ TEST(TrainInAnEnvironment, WhatCannotBeLearnedLeavesNoFolder) {
                         Case{{"grid.target_is_terminal=false", "gamma=1"}, "the episodes of grid never end"},
                         Case{{"algorithm=off-policy-q-learning", "behaviour=up", "behaviour_eps=0"},
                              "the behaviour policy never takes right"},
+                        Case{{"algorithm=td0", "evaluations=2"}, "has none of its own to try"},
                         Case{{"algorithm=dqn", "network.hidden=0"}, "network.hidden has a width of 0"}}) {
     Words words = {"train", "grid", "--out", (folder / "run").string()};
     words.insert(words.end(), c.settings.begin(), c.settings.end());
