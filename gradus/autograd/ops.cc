@@ -92,12 +92,15 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
   };
   Tape& tape = *x.tape;
   Tensor y = Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
-  if (!tape.recording() && weight.packed.panels.defined()) {
+  const bool packed = !tape.recording() && weight.packed.panels.defined();
+  if (bias != nullptr) {
+    packed ? kernels::linear(x.value(), weight.packed, bias->value, y)
+           : kernels::linear(x.value(), weight.value, bias->value, y);
+  } else if (packed) {
     kernels::gemm(x.value(), weight.packed, y);
   } else {
     kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
   }
-  if (bias != nullptr) kernels::add_bias(y, bias->value);
   const Var out = tape.emit(std::move(y), true);
   if (tape.recording()) tape.record<Backward>(x, weight, bias, out);
   return out;

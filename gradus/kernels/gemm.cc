@@ -7,6 +7,8 @@
 #include "gradus/kernels/convert.h"
 #include "gradus/kernels/cpu/gemm.h"
 #include "gradus/kernels/cpu/onednn_gemm.h"
+#include "gradus/kernels/dispatch.h"
+#include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/isa.h"
 #include "gradus/kernels/ref/gemm.h"
 
@@ -29,6 +31,33 @@ void check_operand(const Tensor& t, const char* what, DType a_dtype) {
           t.dtype(), a_dtype);
   if (t.device() != Device{})
     fail(ErrorCode::unsupported, "gemm: {} is on {}; only the CPU multiplies today", what, name(t.device()));
+}
+
+void check(const Tensor& a, const Tensor& b, const Tensor& c, const GemmOptions& o) {
+  check_operand(a, "A", a.dtype());
+  check_operand(b, "B", a.dtype());
+  check_operand(c, "C", a.dtype());
+  const int64_t m = a.dim(o.transpose_a ? 1 : 0), k = a.dim(o.transpose_a ? 0 : 1);
+  require(b.dim(o.transpose_b ? 1 : 0) == k && c.dim(0) == m && c.dim(1) == b.dim(o.transpose_b ? 0 : 1),
+          "gemm: A{} is {}, B{} is {}, but C is {}", o.transpose_a ? "^T" : "", a.shape(), o.transpose_b ? "^T" : "",
+          b.shape(), c.shape());
+}
+
+void check(const Tensor& a, const PackedMatrix& b, const Tensor& c) {
+  check_operand(a, "A", b.dtype);
+  check_operand(c, "C", a.dtype());
+  require(a.dim(1) == b.k && c.dim(0) == a.dim(0) && c.dim(1) == b.n,
+          "gemm: A is {}, packed B is [{}, {}], but C is {}", a.shape(), b.k, b.n, c.shape());
+  GRADUS_CHECK(b.panel_width == cpu::gemm_panel_width());  // packed for another instruction set
+}
+
+bool is_reference(const Tensor& x) {
+  return x.dtype() == DType::f64 || active_isa() == Isa::ref;
+}
+
+// Whether our kernel adds a bias on the way: what it stores is the f32 sum.
+bool adds_bias(const Tensor& x, const Tensor& y) {
+  return !is_reference(x) && y.dtype() == DType::f32 && x.dim(1) > 0 && y.numel() > 0;
 }
 
 template <class T>
@@ -69,8 +98,7 @@ cpu::GemmRight right_operand(const Tensor& b, bool transpose_b) {
           .n = b.dim(transpose_b ? 0 : 1)};
 }
 
-Tensor pack(const Tensor& b, bool transpose_b) {
-  const cpu::GemmRight right = right_operand(b, transpose_b);
+Tensor pack(const cpu::GemmRight& right) {
   Tensor panels = Tensor::empty({cpu::gemm_packed_size(right.k_lanes(), right.n)});
   cpu::gemm_pack(right, panels.data<float>());
   return panels;
@@ -87,9 +115,10 @@ Tensor with_even_columns(const Tensor& a) {
 }
 
 // A and the panels are f32 or bf16.
-void gemm_highway(const Tensor& a, const Tensor& panels, Tensor& c, const GemmOptions& o, int64_t k) {
+void gemm_highway(const Tensor& a, const cpu::GemmPanels& b, Tensor& c, const GemmOptions& o, int64_t k,
+                  const Tensor* bias) {
   if (a.dtype() == DType::bf16 && !o.transpose_a && a.dim(1) % 2 != 0) {
-    return gemm_highway(with_even_columns(a), panels, c, o, k);
+    return gemm_highway(with_even_columns(a), b, c, o, k, bias);
   }
   cpu::gemm_packed({.lane = a.dtype() == DType::bf16 ? cpu::GemmLane::bf16_pair : cpu::GemmLane::f32,
                     .m = c.dim(0),
@@ -99,11 +128,12 @@ void gemm_highway(const Tensor& a, const Tensor& panels, Tensor& c, const GemmOp
                     .a = a.raw(),
                     .lda = a.dim(1),
                     .transpose_a = o.transpose_a,
-                    .panels = panels.data<float>(),
+                    .b = b,
                     .c = c.raw(),
                     .c_dtype = c.dtype(),
                     .ldc = c.dim(1),
-                    .accumulate = o.accumulate});
+                    .accumulate = o.accumulate,
+                    .bias = bias == nullptr ? nullptr : bias->data<float>()});
 }
 
 // f16 is widened, exactly, and multiplied as f32.
@@ -115,6 +145,44 @@ bool onednn_is_worth_it(int64_t m, int64_t n, int64_t k) {
   return m >= 768 && n >= 64 && k >= 64;
 }
 
+// Whether panels are read from B where it lies: one that a first-level cache holds with what else is read, of whole
+// panels side by side.
+bool is_panels(const Tensor& b, bool transpose_b) {
+  return b.dtype() == DType::f32 && !transpose_b && b.numel() <= 16384 && b.dim(1) % cpu::gemm_panel_width() == 0;
+}
+
+// C = op(A) op(B), and then + bias [N] in each row, unless it is null: of an f32 C that is assigned, and K > 0. By our
+// kernel or oneDNN's.
+void multiply(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, const Tensor* bias = nullptr) {
+  const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(o.transpose_a ? 0 : 1);
+  const GemmBackend backend = gemm_backend();
+  const bool plain = a.dtype() == DType::f32 && !o.transpose_a && !o.accumulate && k > 0;
+  int64_t done = 0;
+  if (plain && (backend == GemmBackend::onednn || (backend == GemmBackend::automatic && onednn_is_worth_it(m, n, k)))) {
+    done = cpu::onednn_gemm(m, n, k, a.data<float>(), b.data<float>(), o.transpose_b, c.data<float>());
+    if (bias != nullptr && done > 0) {
+      Tensor rows = c.rows(0, done);
+      add_bias(rows, *bias);
+    }
+    if (done == m) return;
+  }
+  Tensor rest = done == 0 ? c : c.rows(done, m);
+  const Tensor left = done == 0 ? multiplied_as(a) : a.rows(done, m);
+  if (is_panels(b, o.transpose_b)) {
+    return gemm_highway(left, {.data = b.data<float>(), .panel_step = cpu::gemm_panel_width(), .k_step = n}, rest, o, k,
+                        bias);
+  }
+  const Tensor wide = multiplied_as(b);
+  const cpu::GemmRight right = right_operand(wide, o.transpose_b);
+  const Tensor panels = pack(right);
+  gemm_highway(left, cpu::gemm_panels(panels.data<float>(), right.k_lanes()), rest, o, k, bias);
+}
+
+void multiply(const Tensor& a, const PackedMatrix& b, Tensor& c, const Tensor* bias = nullptr) {
+  const cpu::GemmPanels panels = cpu::gemm_panels(b.panels.data<float>(), b.lanes());
+  gemm_highway(multiplied_as(a), panels, c, {}, b.k, bias);
+}
+
 }  // namespace
 
 int64_t gemm_k_block(int64_t k, bool transpose_a) {
@@ -122,51 +190,49 @@ int64_t gemm_k_block(int64_t k, bool transpose_a) {
 }
 
 void gemm(const Tensor& a, const Tensor& b, Tensor& c, GemmOptions o) {
-  check_operand(a, "A", a.dtype());
-  check_operand(b, "B", a.dtype());
-  check_operand(c, "C", a.dtype());
-  const int64_t m = a.dim(o.transpose_a ? 1 : 0), k = a.dim(o.transpose_a ? 0 : 1);
-  const int64_t bk = b.dim(o.transpose_b ? 1 : 0), n = b.dim(o.transpose_b ? 0 : 1);
-  require(bk == k && c.dim(0) == m && c.dim(1) == n, "gemm: A{} is {}, B{} is {}, but C is {}",
-          o.transpose_a ? "^T" : "", a.shape(), o.transpose_b ? "^T" : "", b.shape(), c.shape());
-  if (m == 0 || n == 0) return;
-  if (a.dtype() == DType::f64 || active_isa() == Isa::ref) return gemm_ref(a, b, c, o, k);
+  check(a, b, c, o);
+  if (c.numel() == 0) return;
+  if (is_reference(a)) return gemm_ref(a, b, c, o, a.dim(o.transpose_a ? 0 : 1));
+  multiply(a, b, c, o);
+}
 
-  const GemmBackend backend = gemm_backend();
-  const bool plain = a.dtype() == DType::f32 && !o.transpose_a && !o.accumulate && k > 0;
-  int64_t done = 0;
-  if (plain && (backend == GemmBackend::onednn || (backend == GemmBackend::automatic && onednn_is_worth_it(m, n, k)))) {
-    done = cpu::onednn_gemm(m, n, k, a.data<float>(), b.data<float>(), o.transpose_b, c.data<float>());
-    if (done == m) return;
+void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y) {
+  check(x, weight, y, {.transpose_b = true});
+  if (adds_bias(x, y)) {
+    require_tensor("linear", "bias", bias, {y.dim(1)}, y);
+    return multiply(x, weight, y, {.transpose_b = true}, &bias);
   }
-  const Tensor panels = pack(multiplied_as(b), o.transpose_b);
-  if (done == 0) return gemm_highway(multiplied_as(a), panels, c, o, k);
-  Tensor rest = c.rows(done, m);
-  gemm_highway(a.rows(done, m), panels, rest, o, k);
+  gemm(x, weight, y, {.transpose_b = true});
+  add_bias(y, bias);
 }
 
 PackedMatrix pack_matrix(const Tensor& b, bool transpose_b) {
   check_operand(b, "B", b.dtype());
   PackedMatrix packed{
       .dtype = b.dtype(), .k = b.dim(transpose_b ? 1 : 0), .n = b.dim(transpose_b ? 0 : 1), .transpose_b = transpose_b};
-  if (b.dtype() == DType::f64 || active_isa() == Isa::ref) {
+  if (is_reference(b)) {
     packed.panels = b.clone();
     return packed;
   }
   packed.panel_width = cpu::gemm_panel_width();
-  packed.panels = pack(multiplied_as(b), transpose_b);
+  packed.panels = pack(right_operand(multiplied_as(b), transpose_b));
   return packed;
 }
 
 void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c) {
   if (b.panel_width == 0) return gemm(a, b.panels, c, {.transpose_b = b.transpose_b});
-  check_operand(a, "A", b.dtype);
-  check_operand(c, "C", a.dtype());
-  require(a.dim(1) == b.k && c.dim(0) == a.dim(0) && c.dim(1) == b.n,
-          "gemm: A is {}, packed B is [{}, {}], but C is {}", a.shape(), b.k, b.n, c.shape());
-  GRADUS_CHECK(b.panel_width == cpu::gemm_panel_width());  // packed for another instruction set
-  if (c.numel() == 0) return;
-  gemm_highway(multiplied_as(a), b.panels, c, {}, b.k);
+  check(a, b, c);
+  if (c.numel() > 0) multiply(a, b, c);
+}
+
+void linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Tensor& y) {
+  if (weight.panel_width != 0 && adds_bias(x, y)) {
+    check(x, weight, y);
+    require_tensor("linear", "bias", bias, {y.dim(1)}, y);
+    return multiply(x, weight, y, &bias);
+  }
+  gemm(x, weight, y);
+  add_bias(y, bias);
 }
 
 void set_gemm_backend(GemmBackend backend) {

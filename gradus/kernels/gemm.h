@@ -41,9 +41,14 @@ struct PackedMatrix {
   int64_t k = 0, n = 0;
   int64_t panel_width = 0;  // the ISA's; 0 = f64 or ref: `panels` is B itself
   bool transpose_b = false;
+  int64_t lanes() const { return dtype == DType::bf16 ? (k + 1) / 2 : k; }  // of 32 bits, down a column
 };
 PackedMatrix pack_matrix(const Tensor& b, bool transpose_b);
 void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c);  // C = A B
+
+// Y [M, N] = X [M, K] W [N, K]^T + bias [N]: the bits of gemm and add_bias, in one pass over Y where it is f32.
+void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y);
+void linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Tensor& y);
 
 // Who computes. `automatic` picks the faster of the two by shape; `onednn` falls back to ours where the probe found
 // other bits.

@@ -4,6 +4,7 @@
 
 #include "gradus/core/error.h"
 #include "gradus/core/rng.h"
+#include "gradus/kernels/activation.h"
 #include "gradus/kernels/elementwise.h"
 
 namespace gradus::nn {
@@ -14,7 +15,9 @@ using autograd::Var;
 Mlp::Mlp(const MlpConfig& config, Precision precision) : config_(config), formats_(nn::formats(precision)) {
   require(config.activation == "relu" || config.activation == "tanh",
           "mlp: activation is '{}', but must be relu or tanh", config.activation);
-  activation_ = config.activation == "relu" ? autograd::relu : autograd::tanh;
+  const bool relu = config.activation == "relu";
+  activation_ = relu ? autograd::relu : autograd::tanh;
+  activate_ = relu ? kernels::relu : kernels::tanh;
   std::vector<int64_t> widths = {config.inputs};
   widths.insert(widths.end(), config.hidden.begin(), config.hidden.end());
   widths.push_back(config.outputs);
@@ -60,6 +63,20 @@ Var Mlp::operator()(Var x) {
     if (i + 2 < order_.size()) x = activation_(x);
   }
   return x;
+}
+
+Tensor Mlp::infer(const Tensor& x) const {
+  Tensor y = x;
+  for (size_t i = 0; i < order_.size(); i += 2) {
+    const Parameter& weight = *order_[i];
+    const Tensor& bias = order_[i + 1]->value;
+    Tensor next = Tensor::empty({y.dim(0), weight.value.dim(0)}, weight.value.dtype());
+    weight.packed.panels.defined() ? kernels::linear(y, weight.packed, bias, next)
+                                   : kernels::linear(y, weight.value, bias, next);
+    if (i + 2 < order_.size()) activate_(next, next);
+    y = std::move(next);
+  }
+  return y;
 }
 
 void Mlp::follow(const Mlp& other, double tau) {

@@ -41,6 +41,8 @@ class Mlp {
 
   // x [rows, inputs] -> [rows, outputs], of the matrices' dtype.
   autograd::Var operator()(autograd::Var x);
+  // The same bits without a tape.
+  Tensor infer(const Tensor& x) const;
 
   // Weights of a network of the same shape: theirs, or a little of theirs, w <- w + tau (w' - w).
   void follow(const Mlp& other, double tau = 1);
@@ -49,6 +51,7 @@ class Mlp {
   MlpConfig config_;
   PrecisionFormats formats_;
   autograd::Var (*activation_)(autograd::Var);
+  void (*activate_)(const Tensor& x, Tensor& y);
   std::deque<autograd::Parameter> storage_;
   std::vector<autograd::Parameter*> order_;
 };

@@ -49,13 +49,8 @@ void ReluBackward(const ref::ActivationBackward<float>& a) {
   });
 }
 
-void Tanh(const ref::Activation<float>& a) {
-  const FloatsV one = hn::Set(Floats(), 1.0f);
-  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR {
-    const FloatsV x = io.Load(a.x + i);
-    const FloatsV e = Exp(Floats(), hn::Mul(hn::Set(Floats(), -2.0f), hn::Abs(x)));
-    io.Store(hn::CopySign(hn::Div(hn::Sub(one, e), hn::Add(one, e)), x), a.y + i);
-  });
+void TanhActivation(const ref::Activation<float>& a) {
+  ForVectors(a.n, [&](int64_t i, auto io) HWY_ATTR { io.Store(Tanh(Floats(), io.Load(a.x + i)), a.y + i); });
 }
 
 void TanhBackward(const ref::ActivationBackward<float>& a) {
@@ -77,7 +72,7 @@ HWY_EXPORT(SwiGlu);
 HWY_EXPORT(SwiGluBackward);
 HWY_EXPORT(Relu);
 HWY_EXPORT(ReluBackward);
-HWY_EXPORT(Tanh);
+HWY_EXPORT(TanhActivation);
 HWY_EXPORT(TanhBackward);
 
 void swiglu(const ref::SwiGlu<float>& a) {
@@ -94,7 +89,7 @@ void relu_backward(const ref::ActivationBackward<float>& a) {
   HWY_DYNAMIC_DISPATCH(ReluBackward)(a);
 }
 void tanh(const ref::Activation<float>& a) {
-  HWY_DYNAMIC_DISPATCH(Tanh)(a);
+  HWY_DYNAMIC_DISPATCH(TanhActivation)(a);
 }
 void tanh_backward(const ref::ActivationBackward<float>& a) {
   HWY_DYNAMIC_DISPATCH(TanhBackward)(a);

@@ -16,6 +16,7 @@
 #include <hwy/highway.h>
 
 #include "gradus/kernels/cpu/half-inl.h"
+#include "gradus/kernels/cpu/row_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gradus::kernels::HWY_NAMESPACE {
@@ -34,6 +35,11 @@ constexpr int64_t kTileRows = kLanes == 16 ? 12 : 6;
 // Rows and columns of one task: its block of B (512 x 256 floats) and of A stay in a second-level cache of 1 MiB.
 constexpr int64_t kTaskRows = kTileRows * 8;
 constexpr int64_t kTaskColumns = 256;
+// Numbers of a matrix that is read where it lies, although its rows are not side by side: little enough for the
+// second-level cache to serve, while copying it would take a good part of the time of the product.
+constexpr int64_t kInPlace = 16384;
+// Lanes of a panel that are packed at a time, so that they stay in a first-level cache; a multiple of 4.
+constexpr int64_t kPackedLanes = 64;
 
 int64_t PanelWidth() {
   return kPanel;
@@ -43,12 +49,18 @@ int64_t PanelWidth() {
 struct FloatLane {
   using T = float;
   static constexpr int64_t kNumbers = 1;
-  static HWY_INLINE V MulAdd(V a, V b, V acc) { return hn::MulAdd(a, b, acc); }
+  template <class D, class V>
+  static HWY_INLINE V MulAdd(D, V a, V b, V acc) {
+    return hn::MulAdd(a, b, acc);
+  }
 };
 struct Bf16Lane {
   using T = BFloat16;
   static constexpr int64_t kNumbers = 2;
-  static HWY_INLINE V MulAdd(V a, V b, V acc) { return MulAddPairs(D(), a, b, acc); }
+  template <class D, class V>
+  static HWY_INLINE V MulAdd(D d, V a, V b, V acc) {
+    return MulAddPairs(d, a, b, acc);
+  }
 };
 
 // Lane k of column j of a matrix stored [K, ...] with row stride ld: a float, or two numbers below each other.
@@ -97,17 +109,17 @@ void PackPanel(const GemmRight& g, int64_t j0, float* HWY_RESTRICT panel) {
     }
     return;
   }
-  // B is [N, K]: read the rows side by side, a cache line of each at a time.
-  for (int64_t k0 = 0; k0 < n_k; k0 += 16) {
-    const int64_t k1 = std::min(n_k, k0 + 16);
-    for (int64_t j = 0; j < kPanel; ++j) {
-      if (j < n_cols) {
-        const T* row = b + (j0 + j) * g.ldb;
-        for (int64_t k = k0; k < k1; ++k) panel[k * kPanel + j] = LaneOfRow(row, g.k, k);
-      } else {
-        for (int64_t k = k0; k < k1; ++k) panel[k * kPanel + j] = 0.0f;
-      }
+  // B is [N, K]: rows of lanes become columns, four by four of those that lie in B as lanes do.
+  constexpr int64_t kNumbers = sizeof(float) / sizeof(T);
+  const int64_t as_lanes = g.ldb % kNumbers == 0 ? g.k / kNumbers / 4 * 4 : 0;
+  for (int64_t k0 = 0; k0 < n_k; k0 += kPackedLanes) {
+    const int64_t k1 = std::min(n_k, k0 + kPackedLanes), n_fours = std::max<int64_t>(0, std::min(as_lanes, k1) - k0);
+    const auto* rows = reinterpret_cast<const float*>(b + j0 * g.ldb) + k0;
+    Transpose(RightMatrix<float>{rows, g.ldb / kNumbers}, n_cols, n_fours, OutMatrix<>{panel + k0 * kPanel, kPanel});
+    for (int64_t k = k0 + n_fours; k < k1; ++k) {
+      for (int64_t j = 0; j < n_cols; ++j) panel[k * kPanel + j] = LaneOfRow(b + (j0 + j) * g.ldb, g.k, k);
     }
+    for (int64_t k = k0; k < k1; ++k) std::fill(panel + k * kPanel + n_cols, panel + (k + 1) * kPanel, 0.0f);
   }
 }
 
@@ -125,69 +137,83 @@ void Pack(const GemmRight& g, float* panels) {
   });
 }
 
-enum class Store { assign, add };
+// One contract block of a product: op(A) from a row's lane on, and where panels of op(B) begin at that lane.
+struct Block {
+  const float* a;
+  int64_t a_row, a_k;  // from a row, from a lane to the next
+  const float* b;
+  int64_t b_panel, b_k;  // from a panel of kPanel columns, from a lane to the next
+  int64_t k;             // lanes
+  bool add;              // to what C holds
+  const float* bias;     // and then these, one a column; or null
+  float* c;
+  int64_t ldc;
+};
 
-// kRows x (kPanels * 2 vectors) of C over k lanes of one contract block. `a` points at row 0, lane 0 of the block.
-template <class Lane, int kRows, int kPanels>
-HWY_INLINE void Tile(const float* HWY_RESTRICT a, int64_t row_stride, int64_t k_stride, const float* HWY_RESTRICT panel,
-                     int64_t panel_stride, int64_t k, float* HWY_RESTRICT c, int64_t ldc, int64_t n_cols, Store store) {
-  constexpr D d;
-  constexpr int kVectors = 2 * kPanels;
-  V acc[kRows][kVectors];
+// kRows x (kVectors vectors) of C, of which the first n_cols columns exist. Columns begin at c and b of the block.
+template <class Lane, int kRows, int kVectors, class Tag>
+HWY_INLINE void Tile(Tag d, const Block& g, int64_t j0, int64_t n_cols) {
+  using Vector = hn::Vec<Tag>;
+  constexpr int64_t N = hn::MaxLanes(Tag());
+  const float* HWY_RESTRICT a = g.a;
+  const float* HWY_RESTRICT b = g.b + j0 / kPanel * g.b_panel;
+  const int64_t a_row = g.a_row, a_k = g.a_k, b_panel = g.b_panel, b_k = g.b_k, n_k = g.k, ldc = g.ldc;
+  Vector acc[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
     for (int v = 0; v < kVectors; ++v) acc[i][v] = hn::Zero(d);
   }
-  for (int64_t kk = 0; kk < k; ++kk) {
-    V b[kVectors];
-    for (int p = 0; p < kPanels; ++p) {
-      const float* row = panel + p * panel_stride + kk * kPanel;
-      b[2 * p] = hn::Load(d, row);
-      b[2 * p + 1] = hn::Load(d, row + kLanes);
-    }
+  for (int64_t k = 0; k < n_k; ++k) {
+    Vector row[kVectors];
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, b + k * b_k + v / 2 * b_panel + v % 2 * N);
     for (int i = 0; i < kRows; ++i) {
-      const V x = hn::Set(d, a[i * row_stride + kk * k_stride]);
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = Lane::MulAdd(x, b[v], acc[i][v]);
+      const Vector x = hn::Set(d, a[i * a_row + k * a_k]);
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = Lane::MulAdd(d, x, row[v], acc[i][v]);
     }
   }
-  if (n_cols == kVectors * kLanes) {
-    for (int i = 0; i < kRows; ++i) {
-      for (int v = 0; v < kVectors; ++v) {
-        float* at = c + i * ldc + v * kLanes;
-        hn::StoreU(store == Store::add ? hn::Add(hn::LoadU(d, at), acc[i][v]) : acc[i][v], d, at);
-      }
+  // A row of C and of the bias that have fewer columns go through a line of whole vectors.
+  HWY_ALIGN float line[kVectors * N], bias[kVectors * N] = {};
+  const bool whole = n_cols == kVectors * N, add = g.add, has_bias = g.bias != nullptr;
+  if (has_bias) std::copy_n(g.bias + j0, n_cols, bias);
+  float* HWY_RESTRICT c = g.c + j0;
+  for (int i = 0; i < kRows; ++i, c += ldc) {
+    float* HWY_RESTRICT to = whole ? c : line;
+    if (!whole && add) std::copy_n(c, n_cols, line);
+    for (int v = 0; v < kVectors; ++v) {
+      Vector sum = acc[i][v];
+      if (add) sum = hn::Add(hn::LoadU(d, to + v * N), sum);
+      if (has_bias) sum = hn::Add(sum, hn::Load(d, bias + v * N));
+      hn::StoreU(sum, d, to + v * N);
     }
-    return;
-  }
-  HWY_ALIGN float line[kVectors * kLanes];
-  for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectors; ++v) hn::Store(acc[i][v], d, line + v * kLanes);
-    float* at = c + i * ldc;
-    for (int64_t j = 0; j < n_cols; ++j) at[j] = store == Store::add ? at[j] + line[j] : line[j];
+    if (!whole) std::copy_n(line, n_cols, c);
   }
 }
-
-using TileFunction = void (*)(const float*, int64_t, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t,
-                              Store);
 
 // A thin tile (few rows) takes more panels at once, so that there are enough independent chains to hide the latency.
 template <int kRows>
 constexpr int PanelsAtOnce() {
   return kRows == 1 ? 4 : kRows == 2 ? 2 : kRows <= 4 && kLanes == 16 ? 2 : 1;
 }
+// kRows rows of C, n_cols columns. A last panel of few columns takes a vector, or half of one.
 template <class Lane, int kRows>
-void RowTile(const float* a, int64_t row_stride, int64_t k_stride, const float* panel, int64_t panel_stride, int64_t k,
-             float* c, int64_t ldc, int64_t n_cols, Store store) {
+void RowTile(const Block& g, int64_t n_cols) {
   constexpr int kAtOnce = PanelsAtOnce<kRows>();
   int64_t j = 0;
   for (; kAtOnce > 1 && j + kAtOnce * kPanel <= n_cols; j += kAtOnce * kPanel) {
-    Tile<Lane, kRows, kAtOnce>(a, row_stride, k_stride, panel + j / kPanel * panel_stride, panel_stride, k, c + j, ldc,
-                               kAtOnce * kPanel, store);
+    Tile<Lane, kRows, 2 * kAtOnce>(D(), g, j, kAtOnce * kPanel);
   }
   for (; j < n_cols; j += kPanel) {
-    Tile<Lane, kRows, 1>(a, row_stride, k_stride, panel + j / kPanel * panel_stride, panel_stride, k, c + j, ldc,
-                         std::min(kPanel, n_cols - j), store);
+    const int64_t n = std::min(kPanel, n_cols - j);
+    if (n > kLanes) {
+      Tile<Lane, kRows, 2>(D(), g, j, n);
+    } else if (kLanes < 16 || n > 8) {
+      Tile<Lane, kRows, 1>(D(), g, j, n);
+    } else {
+      Tile<Lane, kRows, 1>(hn::CappedTag<float, 8>(), g, j, n);
+    }
   }
 }
+
+using TileFunction = void (*)(const Block&, int64_t);
 
 template <class Lane, int... kRows>
 TileFunction RowTileOf(int64_t rows, std::integer_sequence<int, kRows...>) {
@@ -259,14 +285,16 @@ template <class Lane>
 void Task(const GemmArguments& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   const FlushDenormals flush(Lane::kNumbers == 2 && !kNativePairs);
   const int64_t width = n1 - n0, n_k = (g.k + Lane::kNumbers - 1) / Lane::kNumbers;
-  const int64_t k_block = g.k_block / Lane::kNumbers, panel_stride = n_k * kPanel;
+  const int64_t k_block = g.k_block / Lane::kNumbers;
   // C may only receive the total: in a 16-bit format it is built beside C, and with several K blocks and `accumulate`.
   const bool beside = g.c_dtype != DType::f32 || (g.accumulate && n_k > k_block);
   static thread_local std::vector<float> total, packed_a;
   if (beside) total.resize(static_cast<size_t>(kTaskRows * kTaskColumns));
   float* out = beside ? total.data() : static_cast<float*>(g.c) + m0 * g.ldc + n0;
   const int64_t out_stride = beside ? width : g.ldc;
-  if (g.transpose_a) packed_a.resize(static_cast<size_t>(k_block * kTaskRows + kLanes));
+  // A is read in place, lane by lane; [K, M] is packed first, unless it is floats and small.
+  const bool packs_a = g.transpose_a && (Lane::kNumbers == 2 || g.m * g.k > kInPlace);
+  if (packs_a) packed_a.resize(static_cast<size_t>(k_block * kTaskRows + kLanes));
 
   if (n_k == 0) {
     for (int64_t i = 0; i < m1 - m0 && (beside || !g.accumulate); ++i) std::fill_n(out + i * out_stride, width, 0.0f);
@@ -274,16 +302,25 @@ void Task(const GemmArguments& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1
   }
   for (int64_t k0 = 0; k0 < n_k; k0 += k_block) {
     const int64_t k = std::min(n_k - k0, k_block);
-    const Store store = k0 > 0 || (g.accumulate && !beside) ? Store::add : Store::assign;
-    if (g.transpose_a) PackLeft<typename Lane::T>(g, m0, m1 - m0, k0, k, packed_a.data());
+    if (packs_a) PackLeft<typename Lane::T>(g, m0, m1 - m0, k0, k, packed_a.data());
     for (int64_t m = m0; m < m1; m += kTileRows) {
       const int64_t rows = std::min(kTileRows, m1 - m);
-      // An untransposed A is read in place, lane by lane.
-      const auto* in_place = reinterpret_cast<const float*>(static_cast<const typename Lane::T*>(g.a) + m * g.lda) + k0;
-      const float* a = g.transpose_a ? packed_a.data() + (m - m0) * k : in_place;
-      RowTileOf<Lane>(rows)(a, g.transpose_a ? 1 : g.lda / Lane::kNumbers, g.transpose_a ? kTileRows : 1,
-                            g.panels + n0 * n_k + k0 * kPanel, panel_stride, k, out + (m - m0) * out_stride, out_stride,
-                            width, store);
+      const int64_t a_row = g.transpose_a ? 1 : g.lda, a_k = g.transpose_a ? g.lda : 1;
+      const auto* at = reinterpret_cast<const float*>(static_cast<const typename Lane::T*>(g.a) + m * a_row) + k0 * a_k;
+      RowTileOf<Lane>(rows)({.a = packs_a ? packed_a.data() + (m - m0) * k : at,
+                             .a_row = packs_a         ? 1
+                                      : g.transpose_a ? 1
+                                                      : g.lda / Lane::kNumbers,
+                             .a_k = packs_a ? kTileRows : a_k,
+                             .b = g.b.data + n0 / kPanel * g.b.panel_step + k0 * g.b.k_step,
+                             .b_panel = g.b.panel_step,
+                             .b_k = g.b.k_step,
+                             .k = k,
+                             .add = k0 > 0 || (g.accumulate && !beside),
+                             .bias = g.bias != nullptr && k0 + k == n_k ? g.bias + n0 : nullptr,
+                             .c = out + (m - m0) * out_stride,
+                             .ldc = out_stride},
+                            width);
       if (beside && k0 + k == n_k) StoreSums(g, m, rows, n0, width, out + (m - m0) * out_stride);
     }
   }
@@ -319,6 +356,11 @@ namespace cpu {
 
 int64_t gemm_panel_width() {
   return HWY_DYNAMIC_DISPATCH(PanelWidth)();
+}
+
+GemmPanels gemm_panels(const float* packed, int64_t k_lanes) {
+  const int64_t width = gemm_panel_width();
+  return {.data = packed, .panel_step = k_lanes * width, .k_step = width};
 }
 
 int64_t gemm_packed_size(int64_t k_lanes, int64_t n_cols) {

@@ -30,6 +30,14 @@ struct GemmRight {
 // Packs op(B) into panels [ceil(N / width), k_lanes, width], zero-padded. Parallel.
 void gemm_pack(const GemmRight& right, float* panels);
 
+// Where the multiplication finds op(B): panels of gemm_panel_width() columns. Packed ones, or
+// those of a matrix of whole panels where it lies.
+struct GemmPanels {
+  const float* data;
+  int64_t panel_step, k_step;  // from a panel to the next, from a lane k to the next
+};
+GemmPanels gemm_panels(const float* packed, int64_t k_lanes);
+
 struct GemmArguments {
   GemmLane lane;
   int64_t m, n, k, k_block;  // k_block is even
@@ -37,11 +45,12 @@ struct GemmArguments {
   const void* a;  // float | BFloat16
   int64_t lda;
   bool transpose_a;
-  const float* panels;  // from gemm_pack
-  void* c;              // [m, n] row stride ldc
-  DType c_dtype;        // f32 | bf16 | f16
+  GemmPanels b;
+  void* c;        // [m, n] row stride ldc
+  DType c_dtype;  // f32 | bf16 | f16
   int64_t ldc;
   bool accumulate;
+  const float* bias;  // [n] added to each row at last; or null. For an f32 C that is assigned, and K > 0
 };
 void gemm_packed(const GemmArguments& g);  // parallel on pool()
 

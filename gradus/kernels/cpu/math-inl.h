@@ -73,6 +73,20 @@ HWY_INLINE V Exp2(D d, V x) {
   return hn::BitCast(d, hn::Add(hn::BitCast(du, p), hn::ShiftLeft<23>(hn::BitCast(du, shifted))));
 }
 
+// tanh x in each lane: the bits of ref::tanh(float).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Tanh(D d, V x) {
+  using C = ref::TanhConstants;
+  const V a = hn::Min(hn::Set(d, C::kLargest), hn::Abs(x));  // in this order NaN stays
+  const V z = hn::Mul(a, a);
+  V p = hn::Set(d, C::kP[4]), q = hn::Set(d, C::kQ[4]);
+  for (int i = 3; i >= 0; --i) {
+    p = hn::MulAdd(p, z, hn::Set(d, C::kP[i]));
+    q = hn::MulAdd(q, z, hn::Set(d, C::kQ[i]));
+  }
+  return hn::CopySign(hn::Min(hn::Set(d, 1.0f), hn::Div(hn::Mul(a, p), q)), x);
+}
+
 // Sixteen float lanes as 16 / Lanes(d) vectors, so that a row's sum has one order on every instruction set.
 // Sum() adds lanes in the tree of ref::sum_16_lanes.
 struct Lanes16 {

@@ -77,10 +77,7 @@ void relu_backward(const ActivationBackward<T>& a) {
 template <class T>
 void tanh(const Activation<T>& a) {
   const MultiplyAdd mul_add;
-  for (int64_t i = 0; i < a.n; ++i) {
-    const T e = exp(T(-2) * std::abs(a.x[i]), mul_add);
-    a.y[i] = std::copysign((T(1) - e) / (T(1) + e), a.x[i]);
-  }
+  for (int64_t i = 0; i < a.n; ++i) a.y[i] = tanh(a.x[i], mul_add);
 }
 template <class T>
 void tanh_backward(const ActivationBackward<T>& a) {

@@ -26,9 +26,7 @@ Network::Network(const nn::MlpConfig& config, nn::Precision precision, uint64_t 
 }
 
 std::span<const double> Network::forward(const Tensor& x) {
-  inference_.reset();
-  const Tensor in = kernels::converted(x, mlp_.formats().matrices);
-  return copy(mlp_(inference_.constant(in)).value(), forward_);
+  return copy(mlp_.infer(kernels::converted(x, mlp_.formats().matrices)), forward_);
 }
 
 std::span<const double> Network::record(const Tensor& x, bool input_gradient) {

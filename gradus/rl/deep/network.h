@@ -37,7 +37,7 @@ class Network {
 
  private:
   nn::Mlp mlp_;
-  autograd::Tape tape_, inference_{autograd::Tape::Mode::inference};
+  autograd::Tape tape_;
   autograd::Var x_, y_;  // of the last record
   std::vector<double> forward_, recorded_, input_gradient_;
 };
