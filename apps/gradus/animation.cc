@@ -69,11 +69,9 @@ bool animate(std::span<const env::Frame> frames, const AnimationOptions& options
   Pace pace(options.speed);
   for (size_t t = 0; t < frames.size() && !runtime::interrupt_requested(); ++t) {
     const std::string picture = env::frame_text(frames[t], columns, lines, colours);
-    const bool last = t + 1 == frames.size();
-    const auto up = last ? "" : fmt::format("\x1b[{}A", std::ranges::count(picture, '\n') + 1);
-    out.text(fmt::format("{}{}\x1b[K\n", picture, options.caption(t)));
+    const auto over = t == 0 ? "" : fmt::format("\x1b[{}A", std::ranges::count(picture, '\n') + 1);
+    out.text(fmt::format("{}{}{}\x1b[K\n", over, picture, options.caption(t)));
     pace.wait(frames[t].seconds);
-    if (!runtime::interrupt_requested()) out.text(up);
   }
   return !runtime::interrupt_requested();
 }

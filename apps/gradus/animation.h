@@ -12,7 +12,7 @@ namespace gradus::app {
 
 struct AnimationOptions {
   double speed = 1;                              // of the frames' own time; 0: without waiting
-  std::function<std::string(size_t t)> caption;  // one line below frame t
+  std::function<std::string(size_t t)> caption;  // one line below frame t; asked for once each, in order
 };
 
 // Shows the frames where the cursor stands, as large as the terminal lets it; the last one stays. While it runs the

@@ -118,7 +118,11 @@ void write_svg(const std::string& file, const std::vector<std::vector<env::Frame
                Output& out) {
   constexpr size_t kMostBytes = 300'000;  // what a page loads at once
   const std::string svg = env::animated_svg(films, kMostBytes);
-  write_file_atomically(file, svg);
+  try {
+    write_file_atomically(file, svg);
+  } catch (const Error& e) {
+    fail(e.code(), "play: {}; give --svg another file", e.what());
+  }
   if (!o.json) out.text(fmt::format("{}: {} kB, for any browser\n", file, (svg.size() + 999) / 1000));
 }
 

@@ -62,6 +62,7 @@ TEST(Play, APictureThatCannotBeWrittenIsOneClearLine) {
   expect_refused(run_program({"play", t.run(), "--svg", t.run()}), 2, "is no file; give a name such as");
   expect_refused(run_program({"play", t.run(), "--svg", "/dev/full"}), 2, "/dev/full is no file");
   expect_refused(run_program({"play", t.run(), "--svg", t.file("a.svg")}, {.file_bytes = 100}), 1, "a.svg");
+  expect_refused(run_program({"play", t.run(), "--svg", "/proc/a.svg"}), 1, "give --svg another file");
   EXPECT_FALSE(std::filesystem::exists(t.file("a.svg")));
 }
 
