@@ -32,6 +32,12 @@ int write_all(int descriptor, std::string_view bytes) {
   return 0;
 }
 
+// All zero where there is none.
+winsize window_of(int descriptor) {
+  winsize size = {};
+  return ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size : winsize{};
+}
+
 }  // namespace
 
 void Output::text(std::string_view text) {
@@ -49,8 +55,13 @@ bool Output::terminal() const {
 }
 
 int Output::columns() const {
-  winsize size = {};
-  return ::ioctl(descriptor_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  const int columns = window_of(descriptor_).ws_col;
+  return columns > 0 ? columns : 80;
+}
+
+int Output::lines() const {
+  const int lines = window_of(descriptor_).ws_row;
+  return lines > 0 ? lines : 24;
 }
 
 void print_error(std::string_view message) {

@@ -27,8 +27,9 @@ class Output {
   // True on a terminal, where a line may rewrite itself.
   bool terminal() const;
 
-  // Characters in a line: of the terminal, or 80 where there is none.
+  // Characters in a line and lines: of the terminal, or 80 and 24 where there is none.
   int columns() const;
+  int lines() const;
 
  private:
   int descriptor_;

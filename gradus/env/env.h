@@ -24,7 +24,7 @@ struct EnvSpec {
   std::optional<double> reward_threshold{};  // the mean return at which the task counts as solved
 };
 
-using Observation = std::span<const double>;  // valid until the environment's next call
+using Observation = std::span<const double>;  // valid until the environment's next reset or step
 using Info = std::span<const std::pair<std::string_view, double>>;
 using Options = std::map<std::string, double>;
 

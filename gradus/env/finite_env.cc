@@ -1,6 +1,7 @@
 #include "gradus/env/finite_env.h"
 
 #include "gradus/core/error.h"
+#include "gradus/env/grid_frame.h"
 
 namespace gradus::env {
 
@@ -66,6 +67,11 @@ StepResult FiniteEnv::step(std::span<const double> action) {
   observation_ = m.next;
   over_ = m.terminated || m.truncated;
   return {.observation = {&observation_, 1}, .reward = m.reward, .terminated = m.terminated, .truncated = m.truncated};
+}
+
+std::optional<Frame> FiniteEnv::frame() const {
+  if (!mdp_->picture()) return {};
+  return grid_frame(*mdp_->picture(), state_);
 }
 
 }  // namespace gradus::env

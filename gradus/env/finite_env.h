@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ class FiniteEnv final : public Env {
   Observation reset(std::optional<uint64_t> seed, const Options& options) override;
   StepResult step(std::span<const double> action) override;
   FiniteEnv* finite() override { return this; }
+  std::optional<Frame> frame() const override;
 
  private:
   // What can happen: one thing, here at hand, or that and more.

@@ -1,5 +1,5 @@
-// A picture of an environment as simple shapes in a fixed view: what `Env::frame` gives and frame_svg.h writes. Lengths
-// are in the environment's own units, y points up, angles turn counterclockwise.
+// A picture of an environment as simple shapes in a fixed view: what `Env::frame` gives, frame_svg.h writes and
+// raster.h paints. Lengths are in the environment's own units, y points up, angles turn counterclockwise.
 #pragma once
 
 #include <string_view>
@@ -41,6 +41,9 @@ struct Frame {
   std::string_view background = "#ffffff";
   std::vector<Shape> shapes{};
 };
+
+// Whether every number in it is.
+bool is_finite(const Frame& frame);
 
 Look polygon(std::vector<Point> corners, std::string_view fill);
 Look box(Point lower_left, Point upper_right, std::string_view fill);

@@ -26,19 +26,6 @@ std::string number(double x) {
   return text == "-0" ? "0" : text;
 }
 
-bool finite(const Frame& f) {
-  const auto all = [](std::initializer_list<double> numbers) {
-    return std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
-  };
-  for (const Shape& s : f.shapes) {
-    if (!all({s.pose.x, s.pose.y, s.pose.angle_rad, s.pose.scale, s.look.radius, s.look.stroke_width})) return false;
-    for (const Point& p : s.look.points) {
-      if (!all({p.x, p.y})) return false;
-    }
-  }
-  return all({f.left, f.bottom, f.width, f.height, f.seconds});
-}
-
 void check(std::span<const Frame> frames) {
   require(!frames.empty(), "animated_svg: there is no frame");
   const Frame& a = frames[0];
@@ -46,11 +33,16 @@ void check(std::span<const Frame> frames) {
           "animated_svg: the view is {} x {} for {} s, but each must be positive", a.width, a.height, a.seconds);
   for (size_t t = 0; t < frames.size(); ++t) {
     const Frame& f = frames[t];
-    require(finite(f), "animated_svg: frame {} has a number that is not finite", t);
+    require(is_finite(f), "animated_svg: frame {} has a number that is not finite", t);
     require(f.left == a.left && f.bottom == a.bottom && f.width == a.width && f.height == a.height &&
                 f.background == a.background,
             "animated_svg: frame {} has another view than the first", t);
   }
+}
+
+// For which the last frame of an episode is shown, beyond its own time.
+size_t held_frames(double seconds) {
+  return static_cast<size_t>(std::lround(kHoldSeconds / seconds));
 }
 
 // ---- what one place in the list of shapes shows over time
@@ -92,7 +84,7 @@ class Writer {
   explicit Writer(std::span<const Frame> frames)
       : frames_(frames),
         scale_(kPixelsWide / frames[0].width),
-        n_shown_(frames.size() + static_cast<size_t>(std::lround(kHoldSeconds / frames[0].seconds))),
+        n_shown_(frames.size() + held_frames(frames[0].seconds)),
         seconds_(number(static_cast<double>(n_shown_ - 1) * frames[0].seconds)) {}
 
   std::string write() {
@@ -198,11 +190,36 @@ class Writer {
   std::string text_;
 };
 
+// ---- several episodes
+
+// Every stride-th frame of each episode and its last, which is held until the next one begins.
+std::vector<Frame> joined(std::span<const std::vector<Frame>> episodes, size_t stride) {
+  std::vector<Frame> all;
+  for (const auto& frames : episodes) {
+    if (!all.empty()) all.insert(all.end(), held_frames(all[0].seconds), Frame(all.back()));
+    for (size_t t = 0; t < frames.size(); t += stride) {
+      all.push_back(frames[t]);
+      all.back().seconds *= static_cast<double>(stride);
+    }
+    if (!frames.empty() && (frames.size() - 1) % stride != 0) all.push_back(frames.back());
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string animated_svg(std::span<const Frame> frames) {
   check(frames);
   return Writer(frames).write();
+}
+
+std::string animated_svg(std::span<const std::vector<Frame>> episodes, size_t most_bytes) {
+  size_t longest = 0;
+  for (const auto& frames : episodes) longest = std::max(longest, frames.size());
+  for (size_t stride = 1;; stride *= 2) {
+    std::string svg = animated_svg(joined(episodes, stride));
+    if (svg.size() <= most_bytes || stride >= longest) return svg;
+  }
 }
 
 }  // namespace gradus::env

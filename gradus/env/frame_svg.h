@@ -2,8 +2,10 @@
 // as an image. A program that knows no animation shows the first frame.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "gradus/env/frame.h"
 
@@ -15,5 +17,10 @@ namespace gradus::env {
 // 600 pixels wide. Equal frames give equal text. Throws invalid_argument on no frame, on views that differ, and on
 // numbers that are not finite.
 std::string animated_svg(std::span<const Frame> frames);
+
+// Episodes one after another, the last frame of each held for a second. Where the text would be longer than
+// `most_bytes`, only every second frame of each and its last are shown, or every fourth, ..., in the same time; what is
+// still longer then, with two frames of each, is so.
+std::string animated_svg(std::span<const std::vector<Frame>> episodes, size_t most_bytes);
 
 }  // namespace gradus::env

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "gradus/core/rng.h"
 #include "gradus/core/safetensors.h"
+#include "gradus/env/env.h"
 #include "gradus/rl/episode_stats.h"
 #include "gradus/rl/tabular/table.h"
 #include "gradus/rl/training_stats.h"
@@ -19,6 +21,9 @@ struct PlayedStep {
   double reward = 0;
   bool terminated = false, truncated = false;
 };
+
+// Sees the environment of an episode after its reset and after each step.
+using Watch = std::function<void(const env::Env& env)>;
 
 class Agent {
  public:
@@ -48,7 +53,7 @@ class Agent {
   virtual bool has_policy() const = 0;
   // One greedy episode without learning: until it ends, or `most_steps`. Ties are broken at random. Of an agent with a
   // policy.
-  virtual std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) = 0;
+  virtual std::vector<PlayedStep> play(Rng& rng, int64_t most_steps, const Watch& watch = {}) = 0;
 };
 
 // One that learns episode by episode. Trials train many of them (trial.h).

@@ -34,18 +34,20 @@ Table FunctionAgent::Q() {
   return Q;
 }
 
-std::vector<PlayedStep> FunctionAgent::play(Rng& rng, int64_t most_steps) {
+std::vector<PlayedStep> FunctionAgent::play(Rng& rng, int64_t most_steps, const Watch& watch) {
   require(has_policy(), "it learns the values of a given policy, and has none of its own to play");
   const env::Discrete actions = discrete_actions(env().spec());
   std::vector<PlayedStep> steps;
   EpisodeEnv episode_env{env(), rng};
   env::Observation s = episode_env.reset({}, {});
+  if (watch) watch(*env_);
   for (int64_t t = 0; t < most_steps; ++t) {
     const int64_t a = greedy_action(s, rng);
     PlayedStep step{.state = name_of(s),
                     .action = mdp() == nullptr ? fmt::format("{}", actions.start + a) : mdp()->action_name(a),
                     .next = {}};
     const env::StepResult m = take(episode_env, actions, a);
+    if (watch) watch(*env_);
     step.next = name_of(m.observation);
     step.reward = m.reward;
     step.terminated = m.terminated;

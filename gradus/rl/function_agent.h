@@ -19,7 +19,7 @@ class FunctionAgent : public EpisodeAgent {
   // Terminal states, where nothing is learned, show 0.
   std::vector<double> V() final;
   Table Q() final;
-  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) final;
+  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps, const Watch& watch) final;
 
  protected:
   // Of all states of a finite environment, of terminal ones, too.

@@ -134,14 +134,5 @@ TEST(TrainInAnEnvironment, WhatCannotBeLearnedLeavesNoFolder) {
   }
 }
 
-TEST(Play, APredictionHasNoPolicy) {
-  const TemporaryFolder folder;
-  const std::string run = (folder / "run").string();
-  ASSERT_EQ(run_program({"train", "walk", "--quiet", "--out", run}).exit_code, 0);
-  const Outcome o = run_program({"play", run});
-  EXPECT_EQ(o.exit_code, 2);
-  EXPECT_THAT(o.err, HasSubstr("take a control algorithm"));
-}
-
 }  // namespace
 }  // namespace gradus::cli

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -29,6 +30,15 @@ Pipe make_pipe() {
   return {ends[0], ends[1]};
 }
 
+// An xterm's two ends, which its user reads and the program writes.
+Pipe make_terminal() {
+  const int user = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (user < 0 || ::grantpt(user) != 0 || ::unlockpt(user) != 0) throw std::runtime_error("terminal");
+  const int program = ::open(::ptsname(user), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (program < 0) throw std::runtime_error("terminal");
+  return {user, program};
+}
+
 void close_end(int& fd) {
   if (fd >= 0) ::close(fd);
   fd = -1;
@@ -40,8 +50,8 @@ Program::Program(const Words& words, const Limits& limits) {
   std::vector<char*> arguments = {const_cast<char*>(GRADUS_CLI)};
   for (const std::string& w : words) arguments.push_back(const_cast<char*>(w.c_str()));
   arguments.push_back(nullptr);
-  const Pipe out = make_pipe(), err = make_pipe();
-  ::fcntl(out.write, F_SETPIPE_SZ, 4096);
+  const Pipe out = limits.terminal ? make_terminal() : make_pipe(), err = make_pipe();
+  if (!limits.terminal) ::fcntl(out.write, F_SETPIPE_SZ, 4096);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork");
   if (pid_ == 0) {
@@ -50,6 +60,7 @@ Program::Program(const Words& words, const Limits& limits) {
       const rlimit limit{static_cast<rlim_t>(limits.file_bytes), static_cast<rlim_t>(limits.file_bytes)};
       ::setrlimit(RLIMIT_FSIZE, &limit);
     }
+    if (limits.terminal) ::setenv("TERM", "xterm", 1);
     ::dup2(out.write, STDOUT_FILENO);
     ::dup2(err.write, STDERR_FILENO);
     ::execv(arguments[0], arguments.data());
@@ -81,7 +92,7 @@ bool Program::read_some() {
     std::array<char, 4096> buffer;
     const ssize_t size = ::read(fd, buffer.data(), buffer.size());
     if (size > 0) text.append(buffer.data(), static_cast<size_t>(size));
-    if (size == 0) close_end(fd);
+    if (size == 0 || (size < 0 && errno == EIO)) close_end(fd);  // EIO: a terminal that no program has any more
   };
   take(out_, fds[0].revents, all_.out);
   take(err_, fds[1].revents, all_.err);

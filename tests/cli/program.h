@@ -15,6 +15,7 @@ using Words = std::vector<std::string>;
 
 struct Limits {
   int64_t file_bytes = 0;  // no file grows beyond this, as on a full disk; 0 = no limit
+  bool terminal = false;   // stdout is one, of 80 columns and 24 lines, not a pipe
 };
 
 // How a process ended. Of one that a signal ended, exit_code is 128 and its number.

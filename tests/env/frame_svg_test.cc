@@ -5,10 +5,12 @@
 
 #include "gradus/env/catalogue.h"
 #include "tests/core/expect_error.h"
+#include "tests/core/well_formed.h"
 
 namespace gradus::env {
 namespace {
 
+using gradus::testing::is_well_formed;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -21,24 +23,6 @@ Frame dot(Pose pose = {}, std::string_view colour = "#112233") {
 
 std::string svg_of(const std::vector<Frame>& frames) {
   return animated_svg(frames);
-}
-
-// Tags open and close in pairs.
-void expect_well_formed(const std::string& svg) {
-  std::vector<std::string> open;
-  for (size_t at = svg.find('<'); at != std::string::npos; at = svg.find('<', at + 1)) {
-    const size_t end = svg.find('>', at);
-    ASSERT_NE(end, std::string::npos);
-    const std::string tag = svg.substr(at + 1, end - at - 1);
-    if (tag.starts_with('/')) {
-      ASSERT_FALSE(open.empty());
-      ASSERT_EQ(tag.substr(1), open.back());
-      open.pop_back();
-    } else if (!tag.ends_with('/')) {
-      open.push_back(tag.substr(0, tag.find(' ')));
-    }
-  }
-  EXPECT_TRUE(open.empty());
 }
 
 TEST(AnimatedSvg, AStillShapeIsNotAnimated) {
@@ -85,7 +69,28 @@ TEST(AnimatedSvg, AMissingShapeIsHidden) {
   Frame empty = dot();
   empty.shapes.clear();
   EXPECT_THAT(svg_of({dot(), empty}), HasSubstr("values=\"visible;hidden\""));
-  expect_well_formed(svg_of({empty}));
+  EXPECT_TRUE(is_well_formed(svg_of({empty})));
+}
+
+// A dot that moves a unit per frame, from `first` on.
+std::vector<Frame> walk(int first, int frames) {
+  std::vector<Frame> walk;
+  for (int t = 0; t < frames; ++t) walk.push_back(dot({.x = static_cast<double>(first + t)}));
+  return walk;
+}
+
+TEST(AnimatedSvg, EpisodesFollowOneAnotherAndTheLastFrameOfEachIsHeld) {
+  const std::vector<std::vector<Frame>> episodes = {walk(0, 2), walk(5, 2)};
+  EXPECT_THAT(animated_svg(episodes, 100'000), HasSubstr("dur=\"3.5s\" repeatCount=\"indefinite\" "
+                                                         "values=\"0 0;60 0;60 0;60 0;300 0;360 0;360 0;360 0\""));
+}
+
+TEST(AnimatedSvg, ALongFilmShowsFewerFramesInTheSameTime) {
+  const std::vector<std::vector<Frame>> episode = {walk(0, 8)};
+  const size_t whole = animated_svg(episode, 100'000).size();
+  EXPECT_THAT(animated_svg(episode, whole - 1),
+              HasSubstr("dur=\"5s\" repeatCount=\"indefinite\" values=\"0 0;120 0;240 0;360 0;420 0;420 0\""));
+  EXPECT_THAT(animated_svg(episode, 0), HasSubstr("values=\"0 0;420 0\""));
 }
 
 TEST(AnimatedSvg, RefusesWhatCannotBeDrawn) {
@@ -125,11 +130,12 @@ TEST(AnimatedSvg, EpisodesMakeSmallWellFormedFiles) {
     const std::string svg = svg_of(frames);
     EXPECT_LT(svg.size(), 200'000u) << e.name;
     EXPECT_THAT(svg, HasSubstr("animateTransform")) << e.name;
-    expect_well_formed(svg);
+    EXPECT_TRUE(is_well_formed(svg)) << e.name;
     EXPECT_EQ(svg, svg_of(frames));
   }
-  EXPECT_EQ(drawn, (std::set<std::string>{"acrobot", "cartpole", "lunarlander", "lunarlander-continuous", "mountaincar",
-                                          "mountaincar-continuous", "pendulum"}));
+  EXPECT_EQ(drawn, (std::set<std::string>{"acrobot", "cartpole", "cliff", "frozenlake", "grid", "lunarlander",
+                                          "lunarlander-continuous", "mountaincar", "mountaincar-continuous", "pendulum",
+                                          "windy"}));
 }
 
 }  // namespace

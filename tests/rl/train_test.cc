@@ -231,6 +231,28 @@ TEST(LoadRun, PlaysTheGreedyPath) {
   EXPECT_EQ(t.agent->play(rng, 4).size(), 4u);
 }
 
+// A table, a function and a network.
+TEST(LoadRun, AWatchSeesTheFirstStateAndTheOneAfterEachStep) {
+  for (const char* algorithm : {"q-learning", "q-learning-linear", "ppo"}) {
+    const run::TempFolder folder;
+    TrainConfig c = path_task();
+    c.algorithm = algorithm;
+    c.episodes = 10;
+    c.steps = 128;
+    c.reports = 1;
+    train(folder / "run", c, {});
+    const Trained t = load_run(folder / "run");
+    std::vector<env::Pose> seen;
+    Rng rng(1, Purpose::held_out);
+    const auto steps =
+        t.agent->play(rng, 20, [&](const env::Env& e) { seen.push_back(e.frame()->shapes.back().pose); });
+    EXPECT_EQ(seen.size(), steps.size() + 1) << algorithm;
+    for (size_t i = 0; i < steps.size(); ++i) {
+      EXPECT_EQ(seen[i] == seen[i + 1], steps[i].state == steps[i].next) << algorithm;
+    }
+  }
+}
+
 TEST(LoadRun, OfAPredictionHasValuesAndNoPolicy) {
   const run::TempFolder folder;
   TrainConfig c;

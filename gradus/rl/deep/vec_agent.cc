@@ -135,7 +135,7 @@ Tensor VecAgent::all_states() const {
   return x;
 }
 
-std::vector<PlayedStep> VecAgent::play(Rng& rng, int64_t most_steps) {
+std::vector<PlayedStep> VecAgent::play(Rng& rng, int64_t most_steps, const Watch& watch) {
   const std::unique_ptr<env::Env> env = make_env_();
   const auto* numbers = std::get_if<env::Discrete>(&actions());
   const auto* box = std::get_if<env::Box>(&actions());
@@ -151,6 +151,7 @@ std::vector<PlayedStep> VecAgent::play(Rng& rng, int64_t most_steps) {
   };
   std::vector<PlayedStep> steps;
   std::string state = observe(env->reset(rng.bits64(), {}));
+  if (watch) watch(*env);
   for (int64_t t = 0; t < most_steps; ++t) {
     act_greedily(x, action);
     for (size_t i = 0; i < action.size(); ++i) {
@@ -160,6 +161,7 @@ std::vector<PlayedStep> VecAgent::play(Rng& rng, int64_t most_steps) {
     }
     const env::StepResult m = env->step(element);
     PlayedStep step{.state = std::move(state), .action = {}, .next = observe(m.observation)};
+    if (watch) watch(*env);
     step.action = mdp_ != nullptr      ? mdp_->action_name(static_cast<int64_t>(action[0]))
                   : numbers != nullptr ? fmt::format("{}", element[0])
                                        : name_of(element);

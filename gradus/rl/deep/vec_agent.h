@@ -19,7 +19,7 @@ class VecAgent : public Agent {
 
   Unit unit() const final { return Unit::steps; }
   bool has_policy() const final { return true; }
-  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) final;
+  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps, const Watch& watch) final;
 
   NamedTensors state() override;
   void restore(const NamedTensors& state) override;

@@ -17,15 +17,17 @@ Table TabularAgent::Q() {
   return Q;
 }
 
-std::vector<PlayedStep> TabularAgent::play(Rng& rng, int64_t most_steps) {
+std::vector<PlayedStep> TabularAgent::play(Rng& rng, int64_t most_steps, const Watch& watch) {
   const Table& Q = learner_->Q();
   require(Q.n_states() > 0, "it learns the values of a given policy, and has none of its own to play");
   const env::FiniteMdp& mdp = env_.mdp();
   std::vector<PlayedStep> steps;
   int32_t s = env_.begin(rng);
+  if (watch) watch(env_);
   for (int64_t t = 0; t < most_steps; ++t) {
     const int64_t a = greedy(Q[s], rng);
     const auto m = env_.move(a, rng);
+    if (watch) watch(env_);
     steps.push_back({.state = mdp.state_name(s),
                      .action = mdp.action_name(a),
                      .next = mdp.state_name(m.next),

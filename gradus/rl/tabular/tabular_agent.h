@@ -24,7 +24,7 @@ class TabularAgent final : public EpisodeAgent {
   NamedTensors state() override { return state_of(learner_->tables()); }
   void restore(const NamedTensors& state) override { rl::restore(learner_->tables(), state); }
   bool has_policy() const override { return learner_->Q().n_states() > 0; }
-  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps) override;
+  std::vector<PlayedStep> play(Rng& rng, int64_t most_steps, const Watch& watch) override;
 
  private:
   env::FiniteEnv env_;
