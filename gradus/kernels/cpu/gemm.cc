@@ -175,9 +175,11 @@ HWY_INLINE void Tile(Tag d, const Block& g, int64_t j0, int64_t n_cols) {
   const bool whole = n_cols == kVectors * N, add = g.add, has_bias = g.bias != nullptr;
   if (has_bias) std::copy_n(g.bias + j0, n_cols, bias);
   float* HWY_RESTRICT c = g.c + j0;
+#pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i, c += ldc) {
     float* HWY_RESTRICT to = whole ? c : line;
     if (!whole && add) std::copy_n(c, n_cols, line);
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       Vector sum = acc[i][v];
       if (add) sum = hn::Add(hn::LoadU(d, to + v * N), sum);
