@@ -12,6 +12,7 @@
 #include "gradus/core/thread_pool.h"
 #include "gradus/rl/evaluation.h"
 #include "gradus/run/chart.h"
+#include "gradus/run/progress.h"
 
 namespace gradus::bench {
 
@@ -21,7 +22,7 @@ namespace {
 constexpr double kStepSizes[] = {1e-5, 3.16e-5, 1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e-2, 3.16e-2, 1e-1};
 constexpr double kDeltaToLearningRate = 10;
 constexpr int64_t kBins[] = {3, 11, 51, 501};
-constexpr int64_t kEpisodes = 20;  // greedy ones, at the end of a training
+constexpr int64_t kEpisodes = 100;  // greedy ones, at the end of a training
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);
@@ -63,7 +64,8 @@ OfSeeds train_seeds(const rl::TrainConfig& config, int64_t n_seeds) {
 
 // The same 1024 steps to an update and the same critic for all but a2c, which has its preset's: many small updates.
 run::Chart step_sizes(const MotivationOptions& o, const Sink& sink) {
-  run::Chart chart{.title = fmt::format("CartPole after {} steps, by the size of a step", o.cartpole_steps),
+  run::Chart chart{.title = fmt::format("CartPole after {} steps, by the size of a step",
+                                        run::format_count(static_cast<double>(o.cartpole_steps))),
                    .x = {.label = "learning rate (reinforce, a2c); a tenth of delta (npg, trpo)", .log_base = 10},
                    .y = {.label = fmt::format("greedy return, median of {} seeds", o.seeds), .covers = {0, 500}}};
   for (const char* algorithm : {"reinforce", "a2c", "npg", "trpo"}) {
@@ -92,11 +94,11 @@ run::Chart step_sizes(const MotivationOptions& o, const Sink& sink) {
 // Networks, buffer, minibatches and discount of pendulum/ddpg for both.
 run::Chart actions(const MotivationOptions& o, const Sink& sink) {
   const std::string steps = fmt::format("steps={}", o.pendulum_steps);
-  run::Chart chart{
-      .title = fmt::format("Pendulum after {} steps: choosing among torques, and climbing to one", o.pendulum_steps),
-      .x = {.label = "torques to choose from", .log_base = 10},
-      .y = {.label = fmt::format("greedy return, median of {} seeds", o.seeds)},
-      .y_right = {.label = "seconds of training", .covers = {0}}};
+  run::Chart chart{.title = fmt::format("Pendulum after {} steps, by the torques to choose from",
+                                        run::format_count(static_cast<double>(o.pendulum_steps))),
+                   .x = {.label = "torques to choose from", .log_base = 10},
+                   .y = {.label = fmt::format("greedy return, median of {} seeds", o.seeds)},
+                   .y_right = {.label = "seconds of training", .covers = {0}}};
   run::Series dqn{.name = "dqn", .markers = true}, ddpg{.name = "ddpg"},
       dqn_seconds{.name = "dqn, seconds", .right_axis = true, .markers = true},
       ddpg_seconds{.name = "ddpg, seconds", .right_axis = true};
