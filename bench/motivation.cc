@@ -62,7 +62,8 @@ OfSeeds train_seeds(const rl::TrainConfig& config, int64_t n_seeds) {
   return result;
 }
 
-// The same 1024 steps to an update and the same critic for all but a2c, which has its preset's: many small updates.
+// The same 1024 steps to an update for all but a2c, which has its preset's: many small ones. A learning rate is the
+// critic's, too, which keeps that of the preset under npg and trpo.
 run::Chart step_sizes(const MotivationOptions& o, const Sink& sink) {
   run::Chart chart{.title = fmt::format("CartPole after {} steps, by the size of a step",
                                         run::format_count(static_cast<double>(o.cartpole_steps))),
