@@ -103,12 +103,22 @@ struct TextbookOptions {
 bool textbook(const TextbookOptions& options, const Sink& sink);
 
 // Classic RL by the functions that `train` calls, one seed on one core: updates or steps a second, and the same steps
-// of the environment alone. Many seeds on 1 and on 2 threads. Then two tables that need no clock: bias and variance of
-// temporal differences and Monte Carlo, and values from a table to a function.
+// of the environment alone. Many seeds on 1 and on 2 threads. Networks (rl_networks.h). Then two tables that need no
+// clock: bias and variance of temporal differences and Monte Carlo, and values from a table to a function.
 struct RlOptions {
   int rounds = 9;
 };
 void rl(const RlOptions& options, const Sink& sink);
+
+// What trust regions and deterministic policies are for (motivation.cc): greedy returns on CartPole by the size of a
+// step, and on Pendulum by the number of torques that dqn chooses from, beside ddpg; a row each. With `folder`, which
+// must exist, step-sizes.svg and binned-actions.svg there.
+struct MotivationOptions {
+  std::optional<std::filesystem::path> folder{};
+  int64_t seeds = 5;
+  int64_t cartpole_steps = 100'000, pendulum_steps = 20'000;
+};
+void motivation(const MotivationOptions& options, const Sink& sink);
 
 // Steps a second of an environment, by random actions drawn beforehand: alone, 256 of them in VecEnv on one thread (the
 // caller), and on two.

@@ -4,6 +4,7 @@
 
 #include "bench/alternation.h"
 #include "bench/bench.h"
+#include "bench/rl_networks.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/env/grid_world.h"
 #include "gradus/env/mountain_car.h"
@@ -209,6 +210,7 @@ void rl(const RlOptions& options, const Sink& sink) {
     tabular_speed(algorithm, options.rounds, sink);
   linear_speed(options.rounds, sink);
   seeds_on_threads(options.rounds, sink);
+  network_speed(options.rounds, sink);
   bias_and_variance(sink);
   from_table_to_function(sink);
   from_table_to_network(sink);

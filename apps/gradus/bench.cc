@@ -1,5 +1,5 @@
-// gradus bench peak|gemm|attention|train|exact|textbook|rl|env: measures what training runs, beside the machine's own
-// limits.
+// gradus bench peak|gemm|attention|train|exact|textbook|rl|motivation|env: measures what training runs, beside the
+// machine's own limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -136,6 +136,9 @@ using TrainOptions = Options<bench::TrainOptions>;
 using ExactOptions = Options<bench::ExactOptions>;
 using TextbookOptions = Options<bench::TextbookOptions>;
 using RlOptions = Options<bench::RlOptions>;
+struct MotivationOptions : Options<bench::MotivationOptions> {
+  std::optional<std::string> pictures;
+};
 using EnvOptions = Options<bench::EnvOptions>;
 
 template <class O>
@@ -218,6 +221,22 @@ void declare_rl(CLI::App& command, RlOptions& o) {
       ->capture_default_str();
 }
 
+void declare_motivation(CLI::App& command, MotivationOptions& o) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  o.common.declare(command);
+  command.add_option("--pictures", o.pictures, "draw step-sizes.svg and binned-actions.svg here")
+      ->check(CLI::ExistingDirectory);
+  command.add_option("--seeds", o.bench.seeds, "trainings of each row")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  for (const auto& [name, steps] :
+       {std::pair{"--cartpole-steps", &o.bench.cartpole_steps}, {"--pendulum-steps", &o.bench.pendulum_steps}}) {
+    command.add_option(name, *steps, "steps of each training")
+        ->check(CLI::Range(int64_t{1}, kMost))
+        ->capture_default_str();
+  }
+}
+
 void declare_env(CLI::App& command, EnvOptions& o) {
   o.common.declare(command);
   command.add_option("ENV", o.bench.name, "an environment or a program; default: all of `gradus list envs`");
@@ -279,6 +298,14 @@ int run_rl(const RlOptions& o, Output& out) {
   return kDone;
 }
 
+int run_motivation(const MotivationOptions& o, Output& out) {
+  o.common.apply();
+  bench::MotivationOptions options = o.bench;
+  if (o.pictures) options.folder = *o.pictures;
+  bench::motivation(options, RowWriter(out, o.common.json));
+  return kDone;
+}
+
 int run_env(const EnvOptions& o, Output& out) {
   o.common.apply();
   or_usage_error([&] { bench::env(o.bench, RowWriter(out, o.common.json)); });
@@ -299,6 +326,8 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
   add_command(*bench, work, "textbook", "The tables of the textbooks, cell by cell", declare_textbook, run_textbook);
   add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);
+  add_command(*bench, work, "motivation", "What trust regions and deterministic policies are for: returns, 40 settings",
+              declare_motivation, run_motivation);
   add_command(*bench, work, "env", "Steps a second of environments, alone and many at a time", declare_env, run_env);
 }
 

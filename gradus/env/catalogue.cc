@@ -4,6 +4,7 @@
 #include "gradus/core/error.h"
 #include "gradus/env/acrobot.h"
 #include "gradus/env/baird.h"
+#include "gradus/env/binned_actions.h"
 #include "gradus/env/cart_pole.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/env/lunar_lander.h"
@@ -88,9 +89,9 @@ const std::vector<NamedEnvironment>& environments() {
   return list;
 }
 
-std::unique_ptr<Env> make_env(const EnvConfig& c) {
-  require(c.max_episode_steps >= -1,
-          "max_episode_steps is {}, but must be -1 (the environment's own), 0 (none) or more", c.max_episode_steps);
+namespace {
+
+std::unique_ptr<Env> make_named(const EnvConfig& c) {
   if (names_program(c.name)) return make_program(c);
   std::vector<std::string_view> names;
   for (const NamedEnvironment& e : environments()) {
@@ -99,6 +100,16 @@ std::unique_ptr<Env> make_env(const EnvConfig& c) {
   }
   fail(ErrorCode::invalid_argument, "environment '{}' is not known; did you mean '{}'? `gradus list envs` shows all",
        c.name, nearest_name(c.name, names));
+}
+
+}  // namespace
+
+std::unique_ptr<Env> make_env(const EnvConfig& c) {
+  require(c.max_episode_steps >= -1,
+          "max_episode_steps is {}, but must be -1 (the environment's own), 0 (none) or more", c.max_episode_steps);
+  std::unique_ptr<Env> env = make_named(c);
+  if (c.action_bins == 0) return env;
+  return std::make_unique<BinnedActions>(std::move(env), c.action_bins);
 }
 
 }  // namespace gradus::env

@@ -23,6 +23,7 @@ namespace gradus::env {
 struct EnvConfig {
   std::string name = "grid";
   int64_t max_episode_steps = -1;
+  int64_t action_bins = 0;
   GridWorldConfig grid;
   RandomWalkConfig walk;
   CliffWalkingConfig cliff;
@@ -37,6 +38,8 @@ struct EnvConfig {
   void fields(F& f) {
     f("env", name, "the environment: see `gradus list envs`, or the path of a program of your own");
     f("max_episode_steps", max_episode_steps, "time limit; 0 = none, -1 = the environment's own");
+    f("action_bins", action_bins,
+      "an action that is a number between two bounds becomes one of so many, evenly spaced; 0 = as it is");
     f.section("grid", grid);
     f.section("walk", walk);
     f.section("cliff", cliff);

@@ -68,6 +68,16 @@ TEST(AttentionPictures, AreDrawnFromARowForEachLength) {
   }
 }
 
+TEST(Motivation, IsDrawnFromARowForEachSetting) {
+  const std::filesystem::path folder = testing::TempDir();
+  std::vector<Row> rows;
+  motivation({.folder = folder, .seeds = 2, .cartpole_steps = 40, .pendulum_steps = 10},
+             [&](const Row& row) { rows.push_back(row); });
+  EXPECT_EQ(rows.size(), 4U * 9 + 5);
+  EXPECT_THAT(read_file(folder / "step-sizes.svg"), testing::HasSubstr("reinforce"));
+  EXPECT_THAT(read_file(folder / "binned-actions.svg"), testing::HasSubstr("dqn, seconds"));
+}
+
 TEST(BenchExact, HoldsOnTheActiveInstructionSet) {
   std::vector<Row> rows;
   const std::string isa(name(kernels::active_isa()));
