@@ -94,7 +94,7 @@ void ppo_speed(int rounds, const Sink& sink) {
   config.on_policy.gae_lambda = 0.95;
   config.on_policy.log_std_init = 0.693;  // a deviation of 2
   config.on_policy.ent_coef = 0;
-  config.normalize = {.observations = true};
+  config.normalize = {.observations = true, .rewards = true};
   std::vector<std::unique_ptr<rl::Agent>> agents;  // of seeds 1, 2, ...
   int64_t steps = 0;
   Alternation turns;

@@ -20,7 +20,7 @@ int squared_distance(const Rgb& a, const Rgb& b) {
 // The nearest of xterm's 6 x 6 x 6 colours and its 24 greys.
 int xterm_colour(const Rgb& c) {
   const auto level = [](int x) { return x < 48 ? 0 : x < 115 ? 1 : (x - 35) / 40; };
-  const auto value = [](int level) { return static_cast<uint8_t>(level == 0 ? 0 : 55 + 40 * level); };
+  const auto value = [](int step) { return static_cast<uint8_t>(step == 0 ? 0 : 55 + 40 * step); };
   const int red = level(c.red), green = level(c.green), blue = level(c.blue);
   const int grey = std::clamp(((c.red + c.green + c.blue) / 3 - 3) / 10, 0, 23);
   const auto grey_value = static_cast<uint8_t>(8 + 10 * grey);
