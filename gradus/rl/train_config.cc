@@ -65,6 +65,32 @@ const NamedAlgorithm& find_algorithm(std::string_view name) {
        nearest_name(name, names));
 }
 
+namespace {
+
+const DeepAlgorithm& deep_algorithm(std::string_view name) {
+  return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
+}
+
+DeepConfig deep_config(const TrainConfig& c) {
+  return {.learner = c.learner,
+          .network = c.network,
+          .replay = c.replay,
+          .on_policy = c.on_policy,
+          .trust_region = c.trust_region,
+          .normalize = c.normalize,
+          .schedule = c.schedule,
+          .exploration = c.exploration,
+          .noise = c.noise,
+          .dqn = c.dqn,
+          .td3 = c.td3,
+          .sac = c.sac,
+          .n_envs = c.n_envs,
+          .total_steps = c.steps,
+          .total_episodes = c.episodes};
+}
+
+}  // namespace
+
 void TrainConfig::check() const {
   find_algorithm(algorithm);
   require(seed >= 0, "seed is {}, but must not be negative", seed);
@@ -80,42 +106,10 @@ void TrainConfig::check() const {
           "evaluations is {}, but {} learns the values of a given policy, and has none of its own to try", evaluations,
           algorithm);
   require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
-  learner.check();
-  network.check();
-  replay.check();
-  on_policy.check();
-  trust_region.check();
-  exploration.check();
-  noise.check();
-  td3.check();
-  sac.check();
+  deep_config(*this).check();
   require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
   make_agent(*this, 0);
 }
-
-namespace {
-
-const DeepAlgorithm& deep_algorithm(std::string_view name) {
-  return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
-}
-
-DeepConfig deep_config(const TrainConfig& c) {
-  return {.learner = c.learner,
-          .network = c.network,
-          .replay = c.replay,
-          .on_policy = c.on_policy,
-          .trust_region = c.trust_region,
-          .normalize = c.normalize,
-          .exploration = c.exploration,
-          .noise = c.noise,
-          .dqn = c.dqn,
-          .td3 = c.td3,
-          .sac = c.sac,
-          .n_envs = c.n_envs,
-          .total_steps = c.steps};
-}
-
-}  // namespace
 
 std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
   const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);

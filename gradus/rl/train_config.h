@@ -34,6 +34,7 @@ struct TrainConfig {
   OnPolicyConfig on_policy;
   TrustRegionConfig trust_region;
   NormalizeConfig normalize;
+  ScheduleConfig schedule;
   ExplorationConfig exploration;
   NoiseConfig noise;
   DqnConfig dqn;
@@ -61,6 +62,7 @@ struct TrainConfig {
     f.section("on_policy", on_policy);
     f.section("trust_region", trust_region);
     f.section("normalize", normalize);
+    f.section("schedule", schedule);
     f.section("exploration", exploration);
     f.section("noise", noise);
     f.section("dqn", dqn);

@@ -91,7 +91,7 @@ TEST(ActionNoise, HasTheMomentsAndTheCorrelationOfItsKind) {
     Rng rng(1, Purpose::test);
     constexpr int kN = 200000, kLag = 3;
     std::vector<double> e(kN);
-    for (double& x : e) x = noise.next(1, rng)[0];
+    for (double& x : e) x = noise.next(1, 1, rng)[0];
     const bool drifts = kind != "gaussian";
     const double keep = 1 - c.theta * c.dt;
     const double variance = drifts ? c.sigma * c.sigma * c.dt / (1 - keep * keep) : c.sigma * c.sigma;

@@ -118,8 +118,9 @@ TEST_P(OffPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
     c.n_envs = 3;
     c.replay.buffer_size = 200;  // goes round
     c.replay.train_freq = 2;
-    c.network.linear_decay = true;
+    c.network.linear_decay = !everything;
     if (everything) {
+      c.schedule = {.learning_rate_share = 0.1, .sigma_share = 0.2, .begin = 0.05, .shape = "exponential"};
       c.replay.n_step = 3;
       c.replay.prioritised = true;
       c.noise.kind = "ornstein-uhlenbeck";

@@ -129,7 +129,14 @@ TEST_P(OnPolicy, TrainsOnTheVeryLogProbabilitiesThatItSampledWith) {
 TEST_P(OnPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
   const env::EnvFactory make = factory_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
   DeepConfig c = tabular();
-  c.network = {.hidden = {16}, .activation = "tanh", .linear_decay = true};
+  c.network = {.hidden = {16}, .activation = "tanh"};
+  c.on_policy.ent_coef = 0.01;
+  c.schedule = {.learning_rate_share = 0.1,
+                .clip_range_share = 0.5,
+                .ent_coef_share = 0.2,
+                .begin = 0.1,
+                .end = 0.9,
+                .shape = "exponential"};
   c.normalize = {.observations = true, .rewards = true};
   const auto whole = make_by_steps(GetParam(), make, c), half = make_by_steps(GetParam(), make, c);
   TrainingStats stats;

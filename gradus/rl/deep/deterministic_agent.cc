@@ -55,9 +55,10 @@ DeterministicAgent::DeterministicAgent(std::string_view algorithm, const env::En
 void DeterministicAgent::explore(const Tensor& s, std::span<float> actions) {
   const std::span<const double> mu = mu_(s);
   const auto size = static_cast<size_t>(action_size());
+  const double factor = scheduled(1, config_.schedule.sigma_share);
   for (int64_t n = 0; n < n_envs(); ++n) {
     Rng draws = rng(Purpose::sample, n);
-    const std::span<const double> e = noise_.next(n, draws);
+    const std::span<const double> e = noise_.next(n, factor, draws);
     for (size_t i = 0; i < size; ++i) {
       const size_t k = static_cast<size_t>(n) * size + i;
       actions[k] = static_cast<float>(std::clamp(mu[k] + e[i], -1.0, 1.0));

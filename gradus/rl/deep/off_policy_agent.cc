@@ -14,13 +14,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.replay.check();
-  c.exploration.check();
-  c.noise.check();
-  c.td3.check();
-  c.sac.check();
+  c.check();
   return c;
 }
 

@@ -14,10 +14,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.on_policy.check();
-  c.trust_region.check();
+  c.check();
   return c;
 }
 

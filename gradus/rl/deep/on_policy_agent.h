@@ -91,13 +91,14 @@ class OnPolicyAgent : public VecAgent {
   Policy& policy() { return policy_; }
   Network& critic() { return critic_; }
   const OnPolicyConfig& c() const { return config_.on_policy; }
+  double ent_coef() const { return scheduled(c().ent_coef, config_.schedule.ent_coef_share); }  // now
 
  private:
   void collect(TrainingStats& stats);
   void gather(std::span<const int64_t> rows);
   void begin_batch(std::span<const int64_t> rows);
   void act_greedily(const Tensor& x, std::span<float> action) final;
-  double learning_rate() const { return decayed(config_.network.learning_rate); }
+  double learning_rate() const { return scheduled_rate(config_.network.learning_rate); }
 
   const Own own_;
   Policy policy_;

@@ -38,6 +38,7 @@ class Ppo final : public OnPolicyAgent {
   // sum of r - 1 - log r, an estimate of the divergence (Schulman 2020, "Approximating KL divergence").
   double surrogate(Batch& b, bool first, TrainingStats& stats) {
     const auto n = static_cast<double>(b.rows.size());
+    const double clip_range = scheduled(c().clip_range, config_.schedule.clip_range_share), entropy_weight = ent_coef();
     std::vector<double> A(b.rows.size());
     for (size_t k = 0; k < A.size(); ++k) A[k] = advantages_[static_cast<size_t>(b.rows[k])];
     if (c().normalize_advantage && A.size() > 1) normalize(A);
@@ -45,8 +46,8 @@ class Ppo final : public OnPolicyAgent {
     for (size_t k = 0; k < A.size(); ++k) {
       const auto row = static_cast<size_t>(b.rows[k]);
       const double log_r = log_prob(b, k) - rollout().log_probs[row], r = std::exp(log_r);
-      const bool cut = A[k] > 0 ? r > 1 + c().clip_range : r < 1 - c().clip_range;
-      add_policy_gradient(b, k, cut ? 0 : -r * A[k] / n, -c().ent_coef / n);
+      const bool cut = A[k] > 0 ? r > 1 + clip_range : r < 1 - clip_range;
+      add_policy_gradient(b, k, cut ? 0 : -r * A[k] / n, -entropy_weight / n);
       const double error = returns_[row] - b.values[k];
       b.d_values[k] = -2 * c().vf_coef * error / n;
       kl += r - 1 - log_r;

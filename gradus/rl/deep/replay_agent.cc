@@ -9,9 +9,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.replay.check();
+  c.check();
   return c;
 }
 
@@ -75,12 +73,14 @@ Table ReplayAgent::values_of_all() {
 NamedTensors ReplayAgent::state() {
   NamedTensors state = network_.state();
   for (auto& tensor : buffer_.state()) state.push_back(std::move(tensor));
+  state.emplace_back("episodes", Tensor::from<int64_t>({&episodes_, 1}, {1}));
   return state;
 }
 
 void ReplayAgent::restore(const NamedTensors& state) {
   network_.restore(state);
   buffer_.restore(state);
+  episodes_ = find_in(state, "episodes", {1}, DType::i64).data<int64_t>()[0];
 }
 
 }  // namespace gradus::rl

@@ -89,9 +89,10 @@ class TrustRegion final : public OnPolicyAgent {
     std::vector<double> d_out(old.outputs.size(), 0.0), d_log_std(old.log_std.size(), 0.0);
     const auto n = static_cast<size_t>(policy().head().n_outputs());
     const auto rows = static_cast<double>(rollout().rows());
+    const double entropy_weight = ent_coef();
     for (int64_t i = 0; i < rollout().rows(); ++i) {
       const auto k = static_cast<size_t>(i);
-      policy().head().add_gradient(row(old, i), old.log_std, action(i), advantages_[k] / rows, c().ent_coef / rows,
+      policy().head().add_gradient(row(old, i), old.log_std, action(i), advantages_[k] / rows, entropy_weight / rows,
                                    std::span(d_out).subspan(k * n, n), d_log_std);
     }
     return jacobian.gradient(d_out, d_log_std);

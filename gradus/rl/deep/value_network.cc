@@ -18,7 +18,6 @@ nn::MlpConfig shape_of(int64_t n_inputs, int64_t n_values, const NetworkConfig& 
 ValueNetwork::ValueNetwork(int64_t n_inputs, int64_t n_values, const NetworkConfig& c, uint64_t seed)
     : n_values_(n_values),
       action_as_input_(c.action_as_input),
-      learning_rate_(c.learning_rate),
       online_(shape_of(n_inputs, n_values, c), precision_of(c), seed),
       target_(online_.mlp().config(), precision_of(c), seed),
       optimiser_(online_.parameters(), {.beta2 = 0.999, .seed = seed}),
@@ -46,10 +45,10 @@ Tensor ValueNetwork::rows_of(const Tensor& x) {
 }
 
 void ValueNetwork::update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets,
-                          EpisodeStats& stats) {
+                          double learning_rate, EpisodeStats& stats) {
   const auto n = static_cast<double>(targets.size());
   const auto n_outputs = static_cast<size_t>(online_.outputs());
-  train_step_.run(updates(), learning_rate_, [&](int64_t, const auto& backward) {
+  train_step_.run(updates(), learning_rate, [&](int64_t, const auto& backward) {
     const std::span<const double> v = online_.record(action_as_input_ ? with_actions(x, which, 1) : x);
     d_values_.assign(v.size(), 0.0);
     for (size_t i = 0; i < targets.size(); ++i) {
