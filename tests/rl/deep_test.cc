@@ -241,19 +241,21 @@ TEST_P(Deep, GivesTheSameBitsOnAnyNumberOfThreads) {
 // Networks, moments and buffer of the first part, in an agent that was drawn otherwise.
 TEST_P(Deep, GoesOnFromItsStateToTheSameBits) {
   const env::FiniteEnv env = env_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
-  DeepConfig c = quick();
-  c.learner.eps_decay = 0.9;
-  c.replay.buffer_size = 150;  // goes round
-  c.network.linear_decay = true;
-  c.total_episodes = 20;
-  Trial whole = deep_trial(GetParam(), env, c), half = deep_trial(GetParam(), env, c);
-  whole.run(20);
-  half.run(12);
-  Trial rest(make_deep(GetParam(), std::make_unique<env::FiniteEnv>(env), c, 2), 1);
-  rest.agent().restore(half.agent().state());
-  rest.continue_after(12);
-  rest.run(8);
-  EXPECT_TRUE(same_state(rest.agent().state(), whole.agent().state()));
+  for (const char* precision : {"fp32", "fp16"}) {
+    DeepConfig c = quick();
+    c.network.precision = precision;
+    c.replay.buffer_size = 150;  // goes round
+    c.network.linear_decay = true;
+    c.total_episodes = 20;
+    Trial whole = deep_trial(GetParam(), env, c), half = deep_trial(GetParam(), env, c);
+    whole.run(20);
+    half.run(12);
+    Trial rest(make_deep(GetParam(), std::make_unique<env::FiniteEnv>(env), c, 2), 1);
+    rest.agent().restore(half.agent().state());
+    rest.continue_after(12);
+    rest.run(8);
+    EXPECT_TRUE(same_state(rest.agent().state(), whole.agent().state())) << precision;
+  }
 }
 
 // The first episode has the full rate, the second what the length of the training leaves of it.

@@ -291,7 +291,7 @@ TEST(ActionCritics, ActionGradientsAreDifferencesAndLeaveTheWeightsAlone) {
     return sum;
   };
   for (const bool least : {false, true}) {
-    const std::span<const double> view = least ? critics.d_least(b.s, b.a) : critics.d_first(b.s, b.a);
+    const std::span<const double> view = least ? critics.d_least(b.s, b.a, 1) : critics.d_first(b.s, b.a, 256);
     const std::vector<double> d_a(view.begin(), view.end());
     for (size_t k = 0; k < d_a.size(); ++k) {
       const double middle = b.a[k];

@@ -120,6 +120,7 @@ TEST_P(OffPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
     c.replay.train_freq = 2;
     c.network.linear_decay = !everything;
     if (everything) {
+      c.network.precision = "fp16";
       c.schedule = {.learning_rate_share = 0.1, .sigma_share = 0.2, .begin = 0.05, .shape = "exponential"};
       c.replay.n_step = 3;
       c.replay.prioritised = true;
@@ -203,13 +204,16 @@ INSTANTIATE_TEST_SUITE_P(All, Continuous, ::testing::Values("dpg", "ddpg", "td3"
 
 // The best first step ends at 0 from most places; ten random ones cost about 3.
 TEST_P(Continuous, LearnsToReachThePointWithBoundsThatAreNotAroundZero) {
-  DeepConfig c = quick();
-  c.sac.ent_coef = 0.1;
-  const auto agent = make_by_steps(GetParam(), line(), c);
-  TrainingStats stats;
-  agent->train(0, 2000, 1, stats);
-  const EpisodesOf e = evaluate_greedy(*agent, 1, 50, 10);
-  EXPECT_GT(e.total_reward.mean, -0.75);  // -0.45 at best
+  for (const char* precision : {"fp32", "fp16"}) {
+    DeepConfig c = quick();
+    c.network.precision = precision;
+    c.sac.ent_coef = 0.1;
+    const auto agent = make_by_steps(GetParam(), line(), c);
+    TrainingStats stats;
+    agent->train(0, 2000, 1, stats);
+    const EpisodesOf e = evaluate_greedy(*agent, 1, 50, 10);
+    EXPECT_GT(e.total_reward.mean, -0.75) << precision;  // -0.45 at best
+  }
 }
 
 TEST(Dqn, ComesToTheOptimumWithEachSwitch) {
@@ -223,6 +227,7 @@ TEST(Dqn, ComesToTheOptimumWithEachSwitch) {
       {"squared", [](DeepConfig& c) { c.dqn.huber = false; }},
       {"prioritised", [](DeepConfig& c) { c.replay.prioritised = true; }},
       {"fp64", [](DeepConfig& c) { c.network.precision = "fp64"; }},
+      {"fp16", [](DeepConfig& c) { c.network.precision = "fp16"; }},
   };
   for (const auto& [name, change] : switches) {
     DeepConfig c = quick();

@@ -33,7 +33,7 @@ struct NetworkConfig {
     f("actor_learning_rate", actor_learning_rate, "dpg, ddpg, td3, sac: the policy's; 0 = learning_rate");
     f("clip_norm", clip_norm, "gradients are scaled down to this norm; 0 = off");
     f("linear_decay", linear_decay, "learning rates fall to 0 over the whole training; [schedule] has more");
-    f("precision", precision, "fp64, fp32, bf16 or bf16-pure: what networks compute in (docs/numerics.md)");
+    f("precision", precision, "fp64, fp32, bf16, fp16 or bf16-pure: what networks compute in (docs/numerics.md)");
   }
 
   // Throws invalid_argument on what is out of range, naming key and value.

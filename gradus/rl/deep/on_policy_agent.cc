@@ -6,7 +6,6 @@
 
 #include "gradus/core/error.h"
 #include "gradus/rl/agent_state.h"
-#include "gradus/rl/deep/optimiser_state.h"
 #include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
@@ -43,8 +42,7 @@ OnPolicyAgent::OnPolicyAgent(const env::EnvFactory& make_env, const DeepConfig& 
               seed + 1),
       rollout_(config.on_policy.n_steps > 0 ? config.on_policy.n_steps : own.n_steps, n_envs(), n_inputs(),
                policy_.head().action_size()),
-      optimiser_(trained(own, policy_, critic_), {.beta2 = 0.999, .eps = 1e-5, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = config.network.clip_norm}) {}
+      descent_(trained(own, policy_, critic_), config.network, {.beta2 = 0.999, .eps = 1e-5, .seed = seed}) {}
 
 int64_t OnPolicyAgent::train(int64_t done, int64_t until, uint64_t, TrainingStats& stats) {
   for (; done < until; done += rollout_.rows()) {
@@ -143,7 +141,7 @@ double OnPolicyAgent::mismatch(const Batch& b) const {
 void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& stats) {
   gather(rows);
   const auto n = static_cast<double>(rows.size());
-  train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
+  const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
     const std::span<const double> values = critic_.record(batch_x_);
     d_values_.resize(values.size());
     double squares = 0;
@@ -155,6 +153,7 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
     stats.add_root_mean_square("value_loss", squares, n);
     backward(critic_.loss(d_values_));
   });
+  descent_.add_scaling_metrics(result, stats);
 }
 
 OnPolicyAgent::Distribution OnPolicyAgent::distribution() {
@@ -214,7 +213,7 @@ NamedTensors OnPolicyAgent::state() {
   NamedTensors state = VecAgent::state();
   policy_.add_state("policy.", state);
   critic_.add_state("critic.", state);
-  add_state(optimiser_, "adam.", state);
+  descent_.add_state("adam.", state);
   return state;
 }
 
@@ -222,7 +221,7 @@ void OnPolicyAgent::restore(const NamedTensors& state) {
   VecAgent::restore(state);
   policy_.restore("policy.", state);
   critic_.restore("critic.", state);
-  rl::restore(optimiser_, "adam.", state);
+  descent_.restore("adam.", state);
 }
 
 void shuffle(std::span<int64_t> rows, Rng& rng) {

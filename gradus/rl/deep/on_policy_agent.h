@@ -5,11 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/gradient_descent.h"
 #include "gradus/rl/deep/policy.h"
 #include "gradus/rl/deep/rollout.h"
 #include "gradus/rl/deep/vec_agent.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
@@ -57,13 +56,12 @@ class OnPolicyAgent : public VecAgent {
   template <class Gradients>
   void descend(std::span<const int64_t> rows, TrainingStats& stats, Gradients&& gradients) {
     begin_batch(rows);
-    const run::TrainStepResult result =
-        train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
-          gradients(batch_);
-          backward(policy_.loss(batch_.d_outputs, batch_.d_log_std));
-          backward(critic_.loss(batch_.d_values));
-        });
-    stats.add_mean("grad_norm", result.grad_norm);
+    const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
+      gradients(batch_);
+      backward(policy_.loss(batch_.d_outputs, batch_.d_log_std, descent_.loss_scale()));
+      backward(critic_.loss(batch_.d_values));
+    });
+    descent_.add_metrics(result, stats);
   }
   // Of position k of a batch: log pi(A_t|S_t), the entropy, and
   // d_outputs += by_log_prob * grad log pi(A_t|S_t) + by_entropy * grad entropy.
@@ -104,8 +102,7 @@ class OnPolicyAgent : public VecAgent {
   Policy policy_;
   Network critic_;
   Rollout rollout_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   Batch batch_;
   Tensor batch_x_;
   std::vector<double> d_outputs_, d_log_std_, d_values_;

@@ -48,13 +48,13 @@ std::span<const double> Policy::record(const Tensor& x) {
   return network_.record(x);
 }
 
-autograd::Var Policy::loss(std::span<const double> d_out, std::span<const double> d_log_std) {
+autograd::Var Policy::loss(std::span<const double> d_out, std::span<const double> d_log_std, double loss_scale) {
   Tensor& grad = log_std_parameter_.grad;
   for (size_t i = 0; i < d_log_std.size(); ++i) {
     if (grad.dtype() == DType::f64) {
-      grad.span<double>()[i] += d_log_std[i];
+      grad.span<double>()[i] += loss_scale * d_log_std[i];
     } else {
-      grad.span<float>()[i] += static_cast<float>(d_log_std[i]);
+      grad.span<float>()[i] += static_cast<float>(loss_scale * d_log_std[i]);
     }
   }
   return network_.loss(d_out);

@@ -29,9 +29,9 @@ class Policy {
     return outputs.subspan(static_cast<size_t>(i * head_.n_outputs()), static_cast<size_t>(head_.n_outputs()));
   }
 
-  // The loss whose gradient in the outputs of the last record is d_out, for a backward pass; d_log_std [n_log_std] is
-  // added to the gradient of the deviations at once.
-  autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std);
+  // The loss whose gradient in the outputs of the last record is d_out, for a backward pass; d_log_std [n_log_std],
+  // times the scale of that loss, is added to the gradient of the deviations at once.
+  autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std, double loss_scale);
 
   Network& network() { return network_; }
   std::vector<autograd::Parameter*> parameters();
