@@ -27,11 +27,11 @@ class OffPolicyAc final : public OnPolicyAgent {
 
  private:
   double act(std::span<const double>, Rng& rng, std::span<float> action) override {
-    std::vector<double> drawn(action.size());
-    env::sample(actions(), rng, drawn);
+    drawn_.resize(action.size());
+    env::sample(actions(), rng, drawn_);
     const auto* numbers = std::get_if<env::Discrete>(&actions());
     for (size_t i = 0; i < action.size(); ++i) {
-      action[i] = static_cast<float>(drawn[i] - (numbers == nullptr ? 0 : static_cast<double>(numbers->start)));
+      action[i] = static_cast<float>(drawn_[i] - (numbers == nullptr ? 0 : static_cast<double>(numbers->start)));
     }
     return log_b_;
   }
@@ -58,6 +58,7 @@ class OffPolicyAc final : public OnPolicyAgent {
   }
 
   double log_b_ = 0;
+  std::vector<double> drawn_;
 };
 
 }  // namespace

@@ -156,9 +156,10 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
   descent_.add_scaling_metrics(result, stats);
 }
 
-OnPolicyAgent::Distribution OnPolicyAgent::distribution() {
+void OnPolicyAgent::get_distribution(Distribution& d) {
   const std::span<const double> outputs = policy_.forward(rollout_.x), log_std = policy_.log_std();
-  return {.outputs = {outputs.begin(), outputs.end()}, .log_std = {log_std.begin(), log_std.end()}};
+  d.outputs.assign(outputs.begin(), outputs.end());
+  d.log_std.assign(log_std.begin(), log_std.end());
 }
 
 double OnPolicyAgent::log_ratio(const Distribution& now, int64_t i) const {
@@ -173,10 +174,10 @@ double OnPolicyAgent::mean_kl(const Distribution& old, const Distribution& now) 
   return sum / static_cast<double>(rollout_.rows());
 }
 
-std::vector<int64_t> OnPolicyAgent::all_rows() const {
-  std::vector<int64_t> rows(static_cast<size_t>(rollout_.rows()));
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows;
+std::span<int64_t> OnPolicyAgent::all_rows() {
+  rows_.resize(static_cast<size_t>(rollout_.rows()));
+  std::iota(rows_.begin(), rows_.end(), 0);
+  return rows_;
 }
 
 std::span<const float> OnPolicyAgent::action(int64_t row) const {

@@ -77,7 +77,7 @@ class OnPolicyAgent : public VecAgent {
   struct Distribution {
     std::vector<double> outputs, log_std;
   };
-  Distribution distribution();
+  void get_distribution(Distribution& d);
   std::span<const double> row(const Distribution& d, int64_t i) const { return policy_.row(d.outputs, i); }
   double log_ratio(const Distribution& now, int64_t i) const;  // of pi(A_t|S_t) to what it was when drawn
   double mean_kl(const Distribution& old, const Distribution& now) const;
@@ -85,7 +85,7 @@ class OnPolicyAgent : public VecAgent {
   Rollout& rollout() { return rollout_; }
   const Rollout& rollout() const { return rollout_; }
   std::span<const float> action(int64_t row) const;
-  std::vector<int64_t> all_rows() const;
+  std::span<int64_t> all_rows();  // in their order; valid, and free to be changed, until the next call
   Policy& policy() { return policy_; }
   Network& critic() { return critic_; }
   const OnPolicyConfig& c() const { return config_.on_policy; }
@@ -105,6 +105,7 @@ class OnPolicyAgent : public VecAgent {
   GradientDescent descent_;
   Batch batch_;
   Tensor batch_x_;
+  std::vector<int64_t> rows_;
   std::vector<double> d_outputs_, d_log_std_, d_values_;
 };
 
