@@ -67,7 +67,8 @@ void restore_agent(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agen
   try {
     agent.restore(own);
   } catch (const Error& e) {
-    fail(e.code(), "checkpoint of step {}: {}, of seed {}: {}", checkpoint.step, kAgents, seed, e.what());
+    fail(e.code(), "checkpoint of step {}: {}, of seed {}: {}; algorithm and settings have to be those of the training",
+         checkpoint.step, kAgents, seed, e.what());
   }
 }
 
@@ -317,7 +318,9 @@ Trained load_run(const std::filesystem::path& directory, Which which) {
   const run::Checkpoint checkpoint = run::load_checkpoint(*folder);
   Trained t{.config = config_of_run(directory), .agent = nullptr};
   const auto seed = static_cast<uint64_t>(t.config.seed);
-  t.agent = make_agent(t.config, seed);
+  TrainConfig alone = t.config;
+  alone.seeds = 1;
+  t.agent = make_agent(alone, seed);
   restore_agent(checkpoint, seed, *t.agent);
   return t;
 }

@@ -85,6 +85,7 @@ DeepConfig deep_config(const TrainConfig& c) {
           .td3 = c.td3,
           .sac = c.sac,
           .n_envs = c.n_envs,
+          .side_by_side = c.seeds,
           .total_steps = c.steps,
           .total_episodes = c.episodes};
 }
@@ -107,6 +108,8 @@ void TrainConfig::check() const {
           algorithm);
   require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
   deep_config(*this).check();
+  require(!network.action_as_input || algorithm == "off-policy-dqn",
+          "network.action_as_input is true, but {} does not read it; leave it out, or take off-policy-dqn", algorithm);
   require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
   make_agent(*this, 0);
 }

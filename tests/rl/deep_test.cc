@@ -105,6 +105,10 @@ TEST(ReplayBuffer, RefusesToBeLargerThanMemory) {
   EXPECT_GRADUS_ERROR(
       ReplayBuffer({.capacity = 1'000'000'000'000'000, .observation_size = 3}), exhausted,
       "replay.buffer_size is 1000000000000000: that many transitions take 34000000.0 GB of memory, but ");
+  const auto half_of_memory = available_memory() / 2 / 18;  // bytes of a transition
+  ReplayBuffer({.capacity = half_of_memory});
+  EXPECT_GRADUS_ERROR(ReplayBuffer({.capacity = half_of_memory, .side_by_side = 3}), exhausted,
+                      "of memory for 3 seeds");
   EXPECT_GRADUS_ERROR(ReplayBuffer({.capacity = 3, .directory = "/nowhere"}), not_found, "create a file in /nowhere");
 }
 

@@ -184,6 +184,11 @@ TEST(Train, RefusesBadSettingsBeforeThereIsAFolder) {
     change(c);
     return c;
   };
+  refuses(changed([](TrainConfig& c) {
+            c.algorithm = "dqn";
+            c.network.action_as_input = true;
+          }),
+          "network.action_as_input is true, but dqn does not read it");
   refuses(path_task("sarza"), "did you mean 'sarsa'?");
   refuses(changed([](TrainConfig& c) { c.env.name = "gird"; }), "did you mean 'grid'?");
   refuses(changed([](TrainConfig& c) { c.seeds = 0; }), "seeds is 0");
@@ -258,7 +263,7 @@ TEST(LoadRun, SaysWhichPartOfACheckpointDoesNotFit) {
   write_file_atomically(run::RunPaths{folder / "run"}.config(), run::write_config(c));
   EXPECT_GRADUS_ERROR(load_run(folder / "run"), corrupt,
                       "checkpoint of step 103: agents.safetensors, of seed 1: the tensor Q is f64 [25, 5], but must be "
-                      "f64 [3, 5]");
+                      "f64 [3, 5]; algorithm and settings have to be those of the training");
 }
 
 TEST(LoadRun, SaysWhatIsNoRun) {

@@ -25,7 +25,7 @@ struct NetworkConfig {
     f("hidden", hidden, "widths of the hidden layers");
     f("activation", activation, "relu or tanh");
     f("action_as_input", action_as_input,
-      "action values: the action is an input and its value the only output; else each action has an output");
+      "off-policy-dqn: the action is an input and its value the only output; else each action has an output");
     f("one_hot", one_hot,
       "states of a finite environment are one 1 among 0s, even where they lie on a plane; without hidden layers a "
       "table");

@@ -41,6 +41,7 @@ OffPolicyAgent::OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig
       buffer_({.capacity = replay().buffer_size,
                .observation_size = std::ssize(observations()) / n_envs(),
                .action_size = action_size(),
+               .side_by_side = config.side_by_side,
                .directory = replay().directory}),
       n_step_(replay().n_step, config.learner.gamma, n_envs(), std::ssize(observations()) / n_envs(), action_size()),
       priorities_(replay().prioritised ? replay().buffer_size : 1, replay().priority_exponent),
