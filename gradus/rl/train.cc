@@ -22,10 +22,6 @@ constexpr int64_t kCheckpoints = 10;  // of a run
 // States that a sweep over all, and a linear system, take no time for.
 constexpr int64_t kMostSwept = 20000, kMostSolved = 1000;
 
-void use_threads(const TrainConfig& config) {
-  set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
-}
-
 // The table that defines a finite environment; null for another.
 std::shared_ptr<const env::FiniteMdp> mdp_of(const TrainConfig& config) {
   const std::unique_ptr<env::Env> env = env::make_env(config.env);
@@ -273,7 +269,7 @@ const MeanOfSeeds* Report::find(std::string_view metric) const {
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer) {
   config.check();
-  use_threads(config);
+  set_pool_threads(config.n_threads());
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
@@ -292,7 +288,7 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   run::ResumedRun resumed = run::Run::open(directory);
   const TrainConfig config = config_of_run(directory);
   config.check();
-  use_threads(config);
+  set_pool_threads(config.n_threads());
   static_cast<void>(command_line);  // nothing here depends on the instruction set
   TrainingRun training(resumed.run, config, observer);
   training.restore(resumed.checkpoint);

@@ -4,6 +4,7 @@
 
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/core/thread_pool.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/rl/deep/deep_agent.h"
 #include "gradus/rl/linear/linear_agent.h"
@@ -85,12 +86,17 @@ DeepConfig deep_config(const TrainConfig& c) {
           .td3 = c.td3,
           .sac = c.sac,
           .n_envs = c.n_envs,
+          .env_threads = c.seeds == 1 ? std::min<int64_t>(c.n_threads(), c.n_envs) : 1,
           .side_by_side = c.seeds,
           .total_steps = c.steps,
           .total_episodes = c.episodes};
 }
 
 }  // namespace
+
+int TrainConfig::n_threads() const {
+  return threads > 0 ? static_cast<int>(threads) : available_cpus();
+}
 
 void TrainConfig::check() const {
   find_algorithm(algorithm);

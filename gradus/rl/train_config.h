@@ -70,6 +70,9 @@ struct TrainConfig {
     f.section("sac", sac);
   }
 
+  // Of the computation; with one seed they step the environments, too.
+  int n_threads() const;
+
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.
   void check() const;
 };

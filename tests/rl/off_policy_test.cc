@@ -129,7 +129,9 @@ TEST_P(OffPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
       c.normalize = {.observations = true, .rewards = true};
     }
     const env::EnvFactory env = task_of(GetParam());
-    const auto whole = make_by_steps(GetParam(), env, c), half = make_by_steps(GetParam(), env, c);
+    DeepConfig threaded = c;
+    threaded.env_threads = 2;
+    const auto whole = make_by_steps(GetParam(), env, threaded), half = make_by_steps(GetParam(), env, c);
     TrainingStats stats;
     set_pool_threads(3);
     whole->train(0, 600, 1, stats);

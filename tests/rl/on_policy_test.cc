@@ -139,7 +139,9 @@ TEST_P(OnPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
                   .end = 0.9,
                   .shape = "exponential"};
     c.normalize = {.observations = true, .rewards = true};
-    const auto whole = make_by_steps(GetParam(), make, c), half = make_by_steps(GetParam(), make, c);
+    DeepConfig threaded = c;
+    threaded.env_threads = 2;
+    const auto whole = make_by_steps(GetParam(), make, threaded), half = make_by_steps(GetParam(), make, c);
     TrainingStats stats;
     set_pool_threads(3);
     int64_t done = whole->train(0, 300, 1, stats);

@@ -134,17 +134,28 @@ TEST(Train, AFinishedRunIsResumedToItsSummary) {
   EXPECT_EQ(metrics_of(folder / "run"), metrics);
 }
 
+// Threads train seeds side by side, or step the environments of the only one.
 TEST(Train, DoesNotDependOnThreads) {
-  const run::TempFolder folder;
-  std::vector<run::Metric> first;
-  for (const int64_t threads : {1, 2, 3}) {
-    TrainConfig c = path_task();
-    c.reports = 1;
-    c.threads = threads;
-    const auto directory = folder / fmt::format("{}", threads);
-    train(directory, c, {});
-    if (threads == 1) first = metrics_of(directory);
-    EXPECT_EQ(metrics_of(directory), first);
+  for (const char* algorithm : {"q-learning", "ppo", "sac"}) {
+    for (const int64_t seeds : {1, 3}) {
+      const run::TempFolder folder;
+      std::vector<run::Metric> first;
+      for (const int64_t threads : {1, 2, 3}) {
+        TrainConfig c = path_task(algorithm);
+        c.seeds = seeds;
+        c.reports = 1;
+        c.threads = threads;
+        c.steps = 240;
+        c.n_envs = 4;
+        c.env.max_episode_steps = 50;
+        c.on_policy = {.n_steps = 20, .n_epochs = 2};
+        if (c.algorithm == "sac") c.env.name = "pendulum";
+        const auto directory = folder / fmt::format("{}", threads);
+        train(directory, c, {});
+        if (threads == 1) first = metrics_of(directory);
+        EXPECT_EQ(metrics_of(directory), first) << algorithm << seeds;
+      }
+    }
   }
 }
 

@@ -41,6 +41,7 @@ struct DeepConfig {
   Td3Config td3{};
   SacConfig sac{};
   int64_t n_envs = 1;
+  int64_t env_threads = 1;     // that step them; results do not depend on it
   int64_t side_by_side = 1;    // agents that train at a time: memory has to hold all their replay buffers
   int64_t total_steps = 1;     // of the whole training, for schedules
   int64_t total_episodes = 1;  // the same, of algorithms that learn by episodes
