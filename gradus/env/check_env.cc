@@ -146,7 +146,8 @@ Finding check_step(const EnvFactory& make, const CheckConfig& c) {
     const StepResult r = walk.step();
     const std::string wrong = outside(walk.env().spec().observation_space, r.observation);
     expect(wrong.empty(), "{}: the observation{}", walk.place(), wrong);
-    expect(std::isfinite(r.reward), "{}: the reward is {}", walk.place(), r.reward);
+    expect(std::isfinite(static_cast<float>(r.reward)), "{}: the reward is {}, not finite as float32", walk.place(),
+           r.reward);
     ends += walk.over();
   }
   return passed(fmt::format("{} steps, {} episodes ended", c.steps, ends));

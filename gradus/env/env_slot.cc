@@ -151,7 +151,7 @@ StepResult EnvSlot::move(const float* action) {
   }
   ++length_;
   const StepResult r = env_->step(action_);
-  if (!std::isfinite(r.reward)) fail_not_finite("reward", r.reward);
+  if (!std::isfinite(static_cast<float>(r.reward))) fail_not_finite("reward", r.reward);
   return_ += r.reward;
   over_ = r.terminated || r.truncated;
   return r;

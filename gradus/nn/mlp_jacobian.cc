@@ -21,17 +21,21 @@ void copy(const Tensor& x, std::span<double> to) {
 
 }  // namespace
 
-MlpJacobian::MlpJacobian(Mlp& mlp, const Tensor& x)
-    : mlp_(mlp), dtype_(mlp.formats().vectors), rows_(x.dim(0)), h_{kernels::converted(x, dtype_)} {
-  for (autograd::Parameter* p : mlp.parameters()) {
-    weights_.push_back(kernels::converted(p->weights(), dtype_));
-    n_weights_ += p->weights().numel();
-  }
+MlpJacobian::MlpJacobian(Mlp& mlp) : mlp_(mlp), dtype_(mlp.formats().vectors) {
+  for (const autograd::Parameter* p : mlp.parameters()) n_weights_ += p->weights().numel();
+}
+
+void MlpJacobian::at(const Tensor& x) {
+  rows_ = x.dim(0);
+  weights_.clear();
+  for (const autograd::Parameter* p : mlp_.parameters()) weights_.push_back(kernels::converted(p->weights(), dtype_));
+  h_.clear();
+  h_.push_back(kernels::converted(x, dtype_));
   for (size_t i = 0; i + 2 < weights_.size(); i += 2) {
     Tensor y = Tensor::empty({rows_, weights_[i].dim(0)}, dtype_);
     kernels::gemm(h_.back(), weights_[i], y, {.transpose_b = true});
     kernels::add_bias(y, weights_[i + 1]);
-    mlp.config().activation == "relu" ? kernels::relu(y, y) : kernels::tanh(y, y);
+    mlp_.config().activation == "relu" ? kernels::relu(y, y) : kernels::tanh(y, y);
     h_.push_back(std::move(y));
   }
 }

@@ -12,9 +12,12 @@ namespace gradus::nn {
 
 class MlpJacobian {
  public:
-  // At the weights as they are now; in f32, or f64 for fp64. The network outlives this.
+  // The network outlives this.
+  explicit MlpJacobian(Mlp& mlp);
+
+  // Goes to these inputs and the weights as they are now; in f32, or f64 for fp64. Comes before the products.
   //   x  [rows, inputs] f32
-  MlpJacobian(Mlp& mlp, const Tensor& x);
+  void at(const Tensor& x);
 
   int64_t n_weights() const { return n_weights_; }  // of Mlp::parameters(), one behind the other
   int64_t n_outputs() const { return rows_ * mlp_.config().outputs; }
@@ -30,7 +33,7 @@ class MlpJacobian {
 
   Mlp& mlp_;
   DType dtype_;
-  int64_t rows_, n_weights_ = 0;
+  int64_t rows_ = 0, n_weights_ = 0;
   std::vector<Tensor> weights_;  // in dtype_
   std::vector<Tensor> h_;        // inputs of each layer
 };

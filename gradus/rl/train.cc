@@ -22,10 +22,6 @@ constexpr int64_t kCheckpoints = 10;  // of a run
 // States that a sweep over all, and a linear system, take no time for.
 constexpr int64_t kMostSwept = 20000, kMostSolved = 1000;
 
-void use_threads(const TrainConfig& config) {
-  set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
-}
-
 // The table that defines a finite environment; null for another.
 std::shared_ptr<const env::FiniteMdp> mdp_of(const TrainConfig& config) {
   const std::unique_ptr<env::Env> env = env::make_env(config.env);
@@ -67,7 +63,8 @@ void restore_agent(const run::Checkpoint& checkpoint, uint64_t seed, Agent& agen
   try {
     agent.restore(own);
   } catch (const Error& e) {
-    fail(e.code(), "checkpoint of step {}: {}, of seed {}: {}", checkpoint.step, kAgents, seed, e.what());
+    fail(e.code(), "checkpoint of step {}: {}, of seed {}: {}; algorithm and settings have to be those of the training",
+         checkpoint.step, kAgents, seed, e.what());
   }
 }
 
@@ -272,7 +269,7 @@ const MeanOfSeeds* Report::find(std::string_view metric) const {
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer) {
   config.check();
-  use_threads(config);
+  set_pool_threads(config.n_threads());
   run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
                            .keep_checkpoints = config.keep_checkpoints,
                            .config_toml = run::write_config(config),
@@ -291,7 +288,7 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   run::ResumedRun resumed = run::Run::open(directory);
   const TrainConfig config = config_of_run(directory);
   config.check();
-  use_threads(config);
+  set_pool_threads(config.n_threads());
   static_cast<void>(command_line);  // nothing here depends on the instruction set
   TrainingRun training(resumed.run, config, observer);
   training.restore(resumed.checkpoint);
@@ -317,7 +314,9 @@ Trained load_run(const std::filesystem::path& directory, Which which) {
   const run::Checkpoint checkpoint = run::load_checkpoint(*folder);
   Trained t{.config = config_of_run(directory), .agent = nullptr};
   const auto seed = static_cast<uint64_t>(t.config.seed);
-  t.agent = make_agent(t.config, seed);
+  TrainConfig alone = t.config;
+  alone.seeds = 1;
+  t.agent = make_agent(alone, seed);
   restore_agent(checkpoint, seed, *t.agent);
   return t;
 }

@@ -4,6 +4,7 @@
 
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/core/thread_pool.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/rl/deep/deep_agent.h"
 #include "gradus/rl/linear/linear_agent.h"
@@ -65,6 +66,38 @@ const NamedAlgorithm& find_algorithm(std::string_view name) {
        nearest_name(name, names));
 }
 
+namespace {
+
+const DeepAlgorithm& deep_algorithm(std::string_view name) {
+  return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
+}
+
+DeepConfig deep_config(const TrainConfig& c) {
+  return {.learner = c.learner,
+          .network = c.network,
+          .replay = c.replay,
+          .on_policy = c.on_policy,
+          .trust_region = c.trust_region,
+          .normalize = c.normalize,
+          .schedule = c.schedule,
+          .exploration = c.exploration,
+          .noise = c.noise,
+          .dqn = c.dqn,
+          .td3 = c.td3,
+          .sac = c.sac,
+          .n_envs = c.n_envs,
+          .env_threads = c.seeds == 1 ? std::min<int64_t>(c.n_threads(), c.n_envs) : 1,
+          .side_by_side = c.seeds,
+          .total_steps = c.steps,
+          .total_episodes = c.episodes};
+}
+
+}  // namespace
+
+int TrainConfig::n_threads() const {
+  return threads > 0 ? static_cast<int>(threads) : available_cpus();
+}
+
 void TrainConfig::check() const {
   find_algorithm(algorithm);
   require(seed >= 0, "seed is {}, but must not be negative", seed);
@@ -80,42 +113,12 @@ void TrainConfig::check() const {
           "evaluations is {}, but {} learns the values of a given policy, and has none of its own to try", evaluations,
           algorithm);
   require(evaluation_episodes >= 1, "evaluation_episodes is {}, but must be at least 1", evaluation_episodes);
-  learner.check();
-  network.check();
-  replay.check();
-  on_policy.check();
-  trust_region.check();
-  exploration.check();
-  noise.check();
-  td3.check();
-  sac.check();
+  deep_config(*this).check();
+  require(!network.action_as_input || algorithm == "off-policy-dqn",
+          "network.action_as_input is true, but {} does not read it; leave it out, or take off-policy-dqn", algorithm);
   require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
   make_agent(*this, 0);
 }
-
-namespace {
-
-const DeepAlgorithm& deep_algorithm(std::string_view name) {
-  return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
-}
-
-DeepConfig deep_config(const TrainConfig& c) {
-  return {.learner = c.learner,
-          .network = c.network,
-          .replay = c.replay,
-          .on_policy = c.on_policy,
-          .trust_region = c.trust_region,
-          .normalize = c.normalize,
-          .exploration = c.exploration,
-          .noise = c.noise,
-          .dqn = c.dqn,
-          .td3 = c.td3,
-          .sac = c.sac,
-          .n_envs = c.n_envs,
-          .total_steps = c.steps};
-}
-
-}  // namespace
 
 std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
   const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);

@@ -34,6 +34,7 @@ struct TrainConfig {
   OnPolicyConfig on_policy;
   TrustRegionConfig trust_region;
   NormalizeConfig normalize;
+  ScheduleConfig schedule;
   ExplorationConfig exploration;
   NoiseConfig noise;
   DqnConfig dqn;
@@ -61,12 +62,16 @@ struct TrainConfig {
     f.section("on_policy", on_policy);
     f.section("trust_region", trust_region);
     f.section("normalize", normalize);
+    f.section("schedule", schedule);
     f.section("exploration", exploration);
     f.section("noise", noise);
     f.section("dqn", dqn);
     f.section("td3", td3);
     f.section("sac", sac);
   }
+
+  // Of the computation; with one seed they step the environments, too.
+  int n_threads() const;
 
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.
   void check() const;

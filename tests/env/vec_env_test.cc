@@ -278,7 +278,7 @@ TEST(VecEnv, ABoundRoundedToFloatIsTheBound) {
 // Fails in its fourth step, as told.
 class Broken : public RandomEndsEnv {
  public:
-  enum class How { observation_nan, observation_infinite, reward_nan, observation_short, throws };
+  enum class How { observation_nan, observation_infinite, reward_nan, reward_infinite, observation_short, throws };
   explicit Broken(How how) : how_(how) {}
   Observation reset(std::optional<uint64_t>, const Options&) override { return observation_; }
   StepResult step(std::span<const double>) override {
@@ -287,6 +287,7 @@ class Broken : public RandomEndsEnv {
     if (how_ == How::observation_nan) observation_[1] = std::numeric_limits<double>::quiet_NaN();
     if (how_ == How::observation_infinite) observation_[0] = 1e300;  // as a float
     if (how_ == How::reward_nan) r.reward = std::numeric_limits<double>::quiet_NaN();
+    if (how_ == How::reward_infinite) r.reward = -1e300;
     if (how_ == How::observation_short) r.observation = r.observation.first(1);
     if (how_ == How::throws) fail(ErrorCode::io, "the screen is black");
     return r;
@@ -321,6 +322,7 @@ TEST(VecEnv, WhatIsNotFiniteOrOfAnotherSizeIsAnErrorWithItsPlace) {
     EXPECT_GRADUS_ERROR(fails(observation_infinite), diverged,
                         "environment 2, episode 0, step 4: observation[0] is 1e+300");
     EXPECT_GRADUS_ERROR(fails(reward_nan), diverged, "environment 2, episode 0, step 4: reward is nan");
+    EXPECT_GRADUS_ERROR(fails(reward_infinite), diverged, "environment 2, episode 0, step 4: reward is -1e+300");
     EXPECT_GRADUS_ERROR(fails(observation_short), invalid_argument,
                         "environment 2, episode 0, step 4: the observation has 1 numbers, but its space has 2");
     EXPECT_GRADUS_ERROR(fails(throws), io, "environment 2, episode 0, step 4: the screen is black");

@@ -76,7 +76,8 @@ TEST(MlpJacobian, ProductsAreThoseOfTheDerivative) {
       Mlp net({.inputs = 3, .outputs = 2, .hidden = hidden, .activation = activation}, Precision::fp64);
       net.initialise(3);
       const Tensor x = kernels::random_tensor({6, 3}, DType::f32, 1);
-      MlpJacobian jacobian(net, x);
+      MlpJacobian jacobian(net);
+      jacobian.at(x);
       const auto random = [](int64_t n, uint64_t seed) {
         const Tensor t = kernels::random_tensor({n}, DType::f64, seed);
         return std::vector<double>(t.span<double>().begin(), t.span<double>().end());

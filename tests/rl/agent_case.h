@@ -5,6 +5,7 @@
 #include <memory>
 #include <string_view>
 
+#include "gradus/env/pendulum.h"
 #include "gradus/rl/deep/deep_agent.h"
 #include "tests/kernels/grid.h"
 #include "tests/rl/tabular_case.h"
@@ -22,6 +23,14 @@ inline std::unique_ptr<Agent> make_by_steps(std::string_view algorithm, const en
 
 inline env::EnvFactory factory_of(const std::shared_ptr<const env::FiniteMdp>& mdp, int64_t max_episode_steps) {
   return [=] { return std::make_unique<env::FiniteEnv>(env_of(mdp, max_episode_steps)); };
+}
+
+// A task with actions that the algorithm can take: a small one with states, or the pendulum.
+inline env::EnvFactory task_for(std::string_view algorithm, int64_t max_episode_steps = 20) {
+  if (deep_algorithm(algorithm).acts != Acts::box) {
+    return factory_of(random_mdp({.seed = 6, .least_actions = 2, .deviation = 0.5}), max_episode_steps);
+  }
+  return [=] { return std::make_unique<env::TimeLimit>(std::make_unique<env::Pendulum>(), max_episode_steps); };
 }
 
 // Names and bits.

@@ -25,6 +25,12 @@ Trial deep_trial(std::string_view algorithm, const env::FiniteEnv& env, const De
   return {make_deep(algorithm, std::make_unique<env::FiniteEnv>(env), config, seed), seed};
 }
 
+// The agent's own changes as it trains on.
+NamedTensors copy_of(NamedTensors state) {
+  for (auto& [name, tensor] : state) tensor = tensor.clone();
+  return state;
+}
+
 // Small and quick: a step size that lets a few thousand updates do.
 DeepConfig quick() {
   return {.learner = {.gamma = kGamma, .eps = 0.3},
@@ -99,6 +105,10 @@ TEST(ReplayBuffer, RefusesToBeLargerThanMemory) {
   EXPECT_GRADUS_ERROR(
       ReplayBuffer({.capacity = 1'000'000'000'000'000, .observation_size = 3}), exhausted,
       "replay.buffer_size is 1000000000000000: that many transitions take 34000000.0 GB of memory, but ");
+  const auto half_of_memory = available_memory() / 2 / 18;  // bytes of a transition
+  ReplayBuffer({.capacity = half_of_memory});
+  EXPECT_GRADUS_ERROR(ReplayBuffer({.capacity = half_of_memory, .side_by_side = 3}), exhausted,
+                      "of memory for 3 seeds");
   EXPECT_GRADUS_ERROR(ReplayBuffer({.capacity = 3, .directory = "/nowhere"}), not_found, "create a file in /nowhere");
 }
 
@@ -164,7 +174,7 @@ TEST(ValueNetwork, FirstStepGoesDownTheSquaredError) {
       }
     }
     EpisodeStats stats;
-    net.update(x, which, y, stats);
+    net.update(x, which, y, 1e-3, stats);
     EXPECT_EQ(stats.updates, 5);
     size_t k = 0;
     for (const auto& [name, w] : net.state()) {
@@ -186,7 +196,7 @@ TEST(ValueNetwork, TargetsStayUntilTheyAreUpdated) {
   const std::vector<double> first = values(net.values(x));
   EXPECT_EQ(values(net.target_values(x)), first);
   EpisodeStats stats;
-  net.update(x, std::vector<int32_t>{0, 1, 0}, std::vector<double>{1, 2, 3}, stats);
+  net.update(x, std::vector<int32_t>{0, 1, 0}, std::vector<double>{1, 2, 3}, 1e-3, stats);
   EXPECT_EQ(values(net.target_values(x)), first);
   EXPECT_NE(values(net.values(x)), first);
   net.update_target();
@@ -235,17 +245,40 @@ TEST_P(Deep, GivesTheSameBitsOnAnyNumberOfThreads) {
 // Networks, moments and buffer of the first part, in an agent that was drawn otherwise.
 TEST_P(Deep, GoesOnFromItsStateToTheSameBits) {
   const env::FiniteEnv env = env_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
-  DeepConfig c = quick();
-  c.learner.eps_decay = 0.9;
-  c.replay.buffer_size = 150;  // goes round
-  Trial whole = deep_trial(GetParam(), env, c), half = deep_trial(GetParam(), env, c);
-  whole.run(20);
-  half.run(12);
-  Trial rest(make_deep(GetParam(), std::make_unique<env::FiniteEnv>(env), c, 2), 1);
-  rest.agent().restore(half.agent().state());
-  rest.continue_after(12);
-  rest.run(8);
-  EXPECT_TRUE(same_state(rest.agent().state(), whole.agent().state()));
+  for (const char* precision : {"fp32", "fp16"}) {
+    DeepConfig c = quick();
+    c.network.precision = precision;
+    c.replay.buffer_size = 150;  // goes round
+    c.network.linear_decay = true;
+    c.total_episodes = 20;
+    Trial whole = deep_trial(GetParam(), env, c), half = deep_trial(GetParam(), env, c);
+    whole.run(20);
+    half.run(12);
+    Trial rest(make_deep(GetParam(), std::make_unique<env::FiniteEnv>(env), c, 2), 1);
+    rest.agent().restore(half.agent().state());
+    rest.continue_after(12);
+    rest.run(8);
+    EXPECT_TRUE(same_state(rest.agent().state(), whole.agent().state())) << precision;
+  }
+}
+
+// The first episode has the full rate, the second what the length of the training leaves of it.
+TEST_P(Deep, LearningRatesFallOverTheEpisodes) {
+  const env::FiniteEnv env = env_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
+  std::vector<NamedTensors> first, second;
+  for (const int64_t total : {2, 4}) {
+    DeepConfig c = quick();
+    c.replay.learning_starts = 0;
+    c.network.linear_decay = true;
+    c.total_episodes = total;
+    Trial trial = deep_trial(GetParam(), env, c);
+    trial.run(1);
+    first.push_back(copy_of(trial.agent().state()));
+    trial.run(1);
+    second.push_back(copy_of(trial.agent().state()));
+  }
+  EXPECT_TRUE(same_state(first[0], first[1]));
+  EXPECT_FALSE(same_state(second[0], second[1]));
 }
 
 TEST_P(Deep, RefusesAnotherAgentsState) {

@@ -91,7 +91,7 @@ TEST(ActionNoise, HasTheMomentsAndTheCorrelationOfItsKind) {
     Rng rng(1, Purpose::test);
     constexpr int kN = 200000, kLag = 3;
     std::vector<double> e(kN);
-    for (double& x : e) x = noise.next(1, rng)[0];
+    for (double& x : e) x = noise.next(1, 1, rng)[0];
     const bool drifts = kind != "gaussian";
     const double keep = 1 - c.theta * c.dt;
     const double variance = drifts ? c.sigma * c.sigma * c.dt / (1 - keep * keep) : c.sigma * c.sigma;
@@ -291,7 +291,7 @@ TEST(ActionCritics, ActionGradientsAreDifferencesAndLeaveTheWeightsAlone) {
     return sum;
   };
   for (const bool least : {false, true}) {
-    const std::span<const double> view = least ? critics.d_least(b.s, b.a) : critics.d_first(b.s, b.a);
+    const std::span<const double> view = least ? critics.d_least(b.s, b.a, 1) : critics.d_first(b.s, b.a, 256);
     const std::vector<double> d_a(view.begin(), view.end());
     for (size_t k = 0; k < d_a.size(); ++k) {
       const double middle = b.a[k];

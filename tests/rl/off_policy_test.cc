@@ -118,8 +118,10 @@ TEST_P(OffPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
     c.n_envs = 3;
     c.replay.buffer_size = 200;  // goes round
     c.replay.train_freq = 2;
-    c.network.linear_decay = true;
+    c.network.linear_decay = !everything;
     if (everything) {
+      c.network.precision = "fp16";
+      c.schedule = {.learning_rate_share = 0.1, .sigma_share = 0.2, .begin = 0.05, .shape = "exponential"};
       c.replay.n_step = 3;
       c.replay.prioritised = true;
       c.noise.kind = "ornstein-uhlenbeck";
@@ -127,7 +129,9 @@ TEST_P(OffPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
       c.normalize = {.observations = true, .rewards = true};
     }
     const env::EnvFactory env = task_of(GetParam());
-    const auto whole = make_by_steps(GetParam(), env, c), half = make_by_steps(GetParam(), env, c);
+    DeepConfig threaded = c;
+    threaded.env_threads = 2;
+    const auto whole = make_by_steps(GetParam(), env, threaded), half = make_by_steps(GetParam(), env, c);
     TrainingStats stats;
     set_pool_threads(3);
     whole->train(0, 600, 1, stats);
@@ -202,13 +206,16 @@ INSTANTIATE_TEST_SUITE_P(All, Continuous, ::testing::Values("dpg", "ddpg", "td3"
 
 // The best first step ends at 0 from most places; ten random ones cost about 3.
 TEST_P(Continuous, LearnsToReachThePointWithBoundsThatAreNotAroundZero) {
-  DeepConfig c = quick();
-  c.sac.ent_coef = 0.1;
-  const auto agent = make_by_steps(GetParam(), line(), c);
-  TrainingStats stats;
-  agent->train(0, 2000, 1, stats);
-  const EpisodesOf e = evaluate_greedy(*agent, 1, 50, 10);
-  EXPECT_GT(e.total_reward.mean, -0.75);  // -0.45 at best
+  for (const char* precision : {"fp32", "fp16"}) {
+    DeepConfig c = quick();
+    c.network.precision = precision;
+    c.sac.ent_coef = 0.1;
+    const auto agent = make_by_steps(GetParam(), line(), c);
+    TrainingStats stats;
+    agent->train(0, 2000, 1, stats);
+    const EpisodesOf e = evaluate_greedy(*agent, 1, 50, 10);
+    EXPECT_GT(e.total_reward.mean, -0.75) << precision;  // -0.45 at best
+  }
 }
 
 TEST(Dqn, ComesToTheOptimumWithEachSwitch) {
@@ -222,6 +229,7 @@ TEST(Dqn, ComesToTheOptimumWithEachSwitch) {
       {"squared", [](DeepConfig& c) { c.dqn.huber = false; }},
       {"prioritised", [](DeepConfig& c) { c.replay.prioritised = true; }},
       {"fp64", [](DeepConfig& c) { c.network.precision = "fp64"; }},
+      {"fp16", [](DeepConfig& c) { c.network.precision = "fp16"; }},
   };
   for (const auto& [name, change] : switches) {
     DeepConfig c = quick();

@@ -115,7 +115,7 @@ TEST_P(OnPolicy, ComesToTheOptimum) {
 // The headline: what the policy said when it acted is what training sees, to the bit, in every precision.
 TEST_P(OnPolicy, TrainsOnTheVeryLogProbabilitiesThatItSampledWith) {
   if (GetParam() == "off-policy-ac") return;  // another policy acts
-  for (const char* precision : {"fp32", "bf16", "bf16-pure"}) {
+  for (const char* precision : {"fp32", "bf16", "fp16", "bf16-pure"}) {
     DeepConfig c = tabular();
     c.network = {.hidden = {70, 33}, .activation = "tanh", .precision = precision};
     c.n_envs = 3;
@@ -128,23 +128,34 @@ TEST_P(OnPolicy, TrainsOnTheVeryLogProbabilitiesThatItSampledWith) {
 
 TEST_P(OnPolicy, GoesOnFromItsStateToTheSameBitsOnAnyNumberOfThreads) {
   const env::EnvFactory make = factory_of(random_mdp({.seed = 6, .deviation = 0.5}), 20);
-  DeepConfig c = tabular();
-  c.network = {.hidden = {16}, .activation = "tanh", .linear_decay = true};
-  c.normalize = {.observations = true, .rewards = true};
-  const auto whole = make_by_steps(GetParam(), make, c), half = make_by_steps(GetParam(), make, c);
-  TrainingStats stats;
-  set_pool_threads(3);
-  int64_t done = whole->train(0, 300, 1, stats);
-  whole->train(done, 700, 1, stats);
-  set_pool_threads(1);
-  done = half->train(0, 300, 1, stats);
-  const auto rest = make_by_steps(GetParam(), make, c, 1);
-  rest->restore(half->state());
-  rest->train(done, 700, 1, stats);
-  EXPECT_TRUE(same_state(rest->state(), whole->state()));
-  const auto other = make_by_steps(GetParam(), make, c, 2);
-  other->train(0, 700, 2, stats);
-  EXPECT_FALSE(same_state(other->state(), whole->state()));
+  for (const char* precision : {"fp32", "fp16"}) {
+    DeepConfig c = tabular();
+    c.network = {.hidden = {16}, .activation = "tanh", .precision = precision};
+    c.on_policy.ent_coef = 0.01;
+    c.schedule = {.learning_rate_share = 0.1,
+                  .clip_range_share = 0.5,
+                  .ent_coef_share = 0.2,
+                  .begin = 0.1,
+                  .end = 0.9,
+                  .shape = "exponential"};
+    c.normalize = {.observations = true, .rewards = true};
+    DeepConfig threaded = c;
+    threaded.env_threads = 2;
+    const auto whole = make_by_steps(GetParam(), make, threaded), half = make_by_steps(GetParam(), make, c);
+    TrainingStats stats;
+    set_pool_threads(3);
+    int64_t done = whole->train(0, 300, 1, stats);
+    whole->train(done, 700, 1, stats);
+    set_pool_threads(1);
+    done = half->train(0, 300, 1, stats);
+    const auto rest = make_by_steps(GetParam(), make, c, 1);
+    rest->restore(half->state());
+    rest->train(done, 700, 1, stats);
+    EXPECT_TRUE(same_state(rest->state(), whole->state())) << precision;
+    const auto other = make_by_steps(GetParam(), make, c, 2);
+    other->train(0, 700, 2, stats);
+    EXPECT_FALSE(same_state(other->state(), whole->state()));
+  }
   set_pool_threads(available_cpus());
 }
 

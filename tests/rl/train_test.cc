@@ -134,17 +134,28 @@ TEST(Train, AFinishedRunIsResumedToItsSummary) {
   EXPECT_EQ(metrics_of(folder / "run"), metrics);
 }
 
+// Threads train seeds side by side, or step the environments of the only one.
 TEST(Train, DoesNotDependOnThreads) {
-  const run::TempFolder folder;
-  std::vector<run::Metric> first;
-  for (const int64_t threads : {1, 2, 3}) {
-    TrainConfig c = path_task();
-    c.reports = 1;
-    c.threads = threads;
-    const auto directory = folder / fmt::format("{}", threads);
-    train(directory, c, {});
-    if (threads == 1) first = metrics_of(directory);
-    EXPECT_EQ(metrics_of(directory), first);
+  for (const char* algorithm : {"q-learning", "ppo", "sac"}) {
+    for (const int64_t seeds : {1, 3}) {
+      const run::TempFolder folder;
+      std::vector<run::Metric> first;
+      for (const int64_t threads : {1, 2, 3}) {
+        TrainConfig c = path_task(algorithm);
+        c.seeds = seeds;
+        c.reports = 1;
+        c.threads = threads;
+        c.steps = 240;
+        c.n_envs = 4;
+        c.env.max_episode_steps = 50;
+        c.on_policy = {.n_steps = 20, .n_epochs = 2};
+        if (c.algorithm == "sac") c.env.name = "pendulum";
+        const auto directory = folder / fmt::format("{}", threads);
+        train(directory, c, {});
+        if (threads == 1) first = metrics_of(directory);
+        EXPECT_EQ(metrics_of(directory), first) << algorithm << seeds;
+      }
+    }
   }
 }
 
@@ -184,6 +195,11 @@ TEST(Train, RefusesBadSettingsBeforeThereIsAFolder) {
     change(c);
     return c;
   };
+  refuses(changed([](TrainConfig& c) {
+            c.algorithm = "dqn";
+            c.network.action_as_input = true;
+          }),
+          "network.action_as_input is true, but dqn does not read it");
   refuses(path_task("sarza"), "did you mean 'sarsa'?");
   refuses(changed([](TrainConfig& c) { c.env.name = "gird"; }), "did you mean 'grid'?");
   refuses(changed([](TrainConfig& c) { c.seeds = 0; }), "seeds is 0");
@@ -280,7 +296,7 @@ TEST(LoadRun, SaysWhichPartOfACheckpointDoesNotFit) {
   write_file_atomically(run::RunPaths{folder / "run"}.config(), run::write_config(c));
   EXPECT_GRADUS_ERROR(load_run(folder / "run"), corrupt,
                       "checkpoint of step 103: agents.safetensors, of seed 1: the tensor Q is f64 [25, 5], but must be "
-                      "f64 [3, 5]");
+                      "f64 [3, 5]; algorithm and settings have to be those of the training");
 }
 
 TEST(LoadRun, SaysWhatIsNoRun) {

@@ -19,9 +19,10 @@ class A2c final : public OnPolicyAgent {
     estimate_advantages();
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      const double entropy_weight = ent_coef();
       double entropies = 0, squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
-        add_policy_gradient(b, i, -advantages_[i] / n, -c().ent_coef / n);
+        add_policy_gradient(b, i, -advantages_[i] / n, -entropy_weight / n);
         const double error = returns_[i] - b.values[i];
         b.d_values[i] = -2 * c().vf_coef * error / n;
         entropies += entropy(b, i);

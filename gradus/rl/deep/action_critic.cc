@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "gradus/core/error.h"
-#include "gradus/rl/deep/optimiser_state.h"
 
 namespace gradus::rl {
 
@@ -50,15 +49,15 @@ const Tensor& ActionCritic::joined(const Tensor& s, std::span<const double> a) {
   return z_;
 }
 
-std::span<const double> ActionCritic::action_gradient(std::span<const double> d_q) {
+std::span<const double> ActionCritic::action_gradient(std::span<const double> d_q, double loss_scale) {
   const Frozen frozen(network_);
   const autograd::Var l = loss(d_q);
-  l.tape->backward(l);
+  l.tape->backward(l, loss_scale);
   const std::span<const double> d_z = network_.input_gradient();
   const auto n = static_cast<size_t>(n_inputs_), size = static_cast<size_t>(action_size_);
   d_a_.resize(d_q.size() * size);
   for (size_t i = 0; i < d_q.size(); ++i) {
-    std::ranges::copy(d_z.subspan(i * (n + size) + n, size), d_a_.begin() + static_cast<int64_t>(i * size));
+    for (size_t k = 0; k < size; ++k) d_a_[i * size + k] = d_z[i * (n + size) + n + k] / loss_scale;
   }
   return d_a_;
 }
@@ -88,8 +87,7 @@ ActionCritics::ActionCritics(int64_t n, const NetworkConfig& config, int64_t n_i
                              uint64_t seed)
     : critics_(make(n, config, n_inputs, action_size, seed)),
       targets_(make(n, config, n_inputs, action_size, seed)),
-      optimiser_(all_parameters(critics_), {.beta2 = 0.999, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}) {}
+      descent_(all_parameters(critics_), config, {.beta2 = 0.999, .seed = seed}, "critic_") {}
 
 std::span<const double> ActionCritics::least(Critics& critics, const Tensor& s, std::span<const double> a) {
   const std::span<const double> first = critics.front()->forward(s, a);
@@ -104,33 +102,32 @@ std::span<const double> ActionCritics::least(Critics& critics, const Tensor& s, 
 void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learning_rate, TrainingStats& stats) {
   const auto B = static_cast<double>(b.size());
   d_q_.resize(b.size());
-  const run::TrainStepResult result =
-      train_step_.run(optimiser_.steps(), learning_rate, [&](int64_t, const auto& backward) {
-        for (const auto& critic : critics_) {
-          const std::span<const double> q = critic->record(b.s, b.a);
-          double squares = 0, sum = 0;
-          for (size_t i = 0; i < b.size(); ++i) {
-            const double delta = y[i] - q[i];
-            d_q_[i] = -b.weight[i] * delta / B;
-            if (critic == critics_.front()) b.error[i] = delta;
-            squares += delta * delta;
-            sum += q[i];
-          }
-          stats.add_root_mean_square("td_error", squares, B);
-          stats.add_mean("q", sum / B, B);
-          backward(critic->loss(d_q_));
-        }
-      });
-  stats.add_mean("critic_grad_norm", result.grad_norm);
+  const run::TrainStepResult result = descent_.run(learning_rate, [&](int64_t, const auto& backward) {
+    for (const auto& critic : critics_) {
+      const std::span<const double> q = critic->record(b.s, b.a);
+      double squares = 0, sum = 0;
+      for (size_t i = 0; i < b.size(); ++i) {
+        const double delta = y[i] - q[i];
+        d_q_[i] = -b.weight[i] * delta / B;
+        if (critic == critics_.front()) b.error[i] = delta;
+        squares += delta * delta;
+        sum += q[i];
+      }
+      stats.add_root_mean_square("td_error", squares, B);
+      stats.add_mean("q", sum / B, B);
+      backward(critic->loss(d_q_));
+    }
+  });
+  descent_.add_metrics(result, stats);
 }
 
-std::span<const double> ActionCritics::d_first(const Tensor& s, std::span<const double> a) {
+std::span<const double> ActionCritics::d_first(const Tensor& s, std::span<const double> a, double loss_scale) {
   d_q_.assign(static_cast<size_t>(s.dim(0)), -1 / static_cast<double>(s.dim(0)));
   critics_.front()->record(s, a);
-  return critics_.front()->action_gradient(d_q_);
+  return critics_.front()->action_gradient(d_q_, loss_scale);
 }
 
-std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const double> a) {
+std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const double> a, double loss_scale) {
   least_.assign(static_cast<size_t>(s.dim(0)), std::numeric_limits<double>::infinity());
   whose_.assign(least_.size(), 0);
   for (size_t c = 0; c < critics_.size(); ++c) {
@@ -145,7 +142,7 @@ std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const 
   d_q_.resize(least_.size());
   for (size_t c = 0; c < critics_.size(); ++c) {
     for (size_t i = 0; i < d_q_.size(); ++i) d_q_[i] = whose_[i] == c ? -1 / static_cast<double>(d_q_.size()) : 0;
-    const std::span<const double> d_a = critics_[c]->action_gradient(d_q_);
+    const std::span<const double> d_a = critics_[c]->action_gradient(d_q_, loss_scale);
     for (size_t k = 0; k < d_a.size(); ++k) d_a_[k] += d_a[k];
   }
   return d_a_;
@@ -160,7 +157,7 @@ void ActionCritics::add_state(const std::string& prefix, NamedTensors& state) {
     critics_[i]->network().add_state(fmt::format("{}critic{}.", prefix, i), state);
     targets_[i]->network().add_state(fmt::format("{}target{}.", prefix, i), state);
   }
-  rl::add_state(optimiser_, prefix + "adam.", state);
+  descent_.add_state(prefix + "adam.", state);
 }
 
 void ActionCritics::restore(const std::string& prefix, const NamedTensors& state) {
@@ -168,7 +165,7 @@ void ActionCritics::restore(const std::string& prefix, const NamedTensors& state
     critics_[i]->network().restore(fmt::format("{}critic{}.", prefix, i), state);
     targets_[i]->network().restore(fmt::format("{}target{}.", prefix, i), state);
   }
-  rl::restore(optimiser_, prefix + "adam.", state);
+  descent_.restore(prefix + "adam.", state);
 }
 
 }  // namespace gradus::rl

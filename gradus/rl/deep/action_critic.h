@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/gradient_descent.h"
 #include "gradus/rl/deep/network.h"
 #include "gradus/rl/deep/off_policy_agent.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
@@ -28,7 +27,8 @@ class ActionCritic {
   // For descent on the weights: the loss whose dL/dq is d_q [B].
   autograd::Var loss(std::span<const double> d_q) { return network_.loss(d_q); }
   // dL/da [B * action_size] of that loss, which the weights do not notice; valid until the next call.
-  std::span<const double> action_gradient(std::span<const double> d_q);
+  //   loss_scale  of the backward pass, which the result is free of; what overflows in it is not finite
+  std::span<const double> action_gradient(std::span<const double> d_q, double loss_scale);
 
   Network& network() { return network_; }
 
@@ -56,8 +56,9 @@ class ActionCritics {
   void fit(ReplayBatch& batch, std::span<const double> y, double learning_rate, TrainingStats& stats);
 
   // dL/da of L = -mean_B q_1(s, a), or of -mean_B min_i q_i(s, a): [B * action_size], valid until the next call.
-  std::span<const double> d_first(const Tensor& s, std::span<const double> a);
-  std::span<const double> d_least(const Tensor& s, std::span<const double> a);
+  //   loss_scale  as in ActionCritic::action_gradient: that of the descent that it is for
+  std::span<const double> d_first(const Tensor& s, std::span<const double> a, double loss_scale);
+  std::span<const double> d_least(const Tensor& s, std::span<const double> a, double loss_scale);
 
   void follow(double tau);  // targets move towards the critics
 
@@ -70,8 +71,7 @@ class ActionCritics {
   std::span<const double> least(Critics& critics, const Tensor& s, std::span<const double> a);
 
   Critics critics_, targets_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   std::vector<double> least_, d_q_, d_a_;
   std::vector<size_t> whose_;
 };

@@ -10,8 +10,8 @@ ActionNoise::ActionNoise(const NoiseConfig& c, int64_t n_envs, int64_t action_si
       deviation_(c.kind == "gaussian" ? c.sigma : c.sigma * std::sqrt(c.dt)),
       e_(Tensor::zeros({n_envs, action_size}, DType::f64)) {}
 
-std::span<const double> ActionNoise::next(int64_t env, Rng& rng) {
-  for (double& e : of(env)) e = keep_ * e + deviation_ * rng.normal();
+std::span<const double> ActionNoise::next(int64_t env, double factor, Rng& rng) {
+  for (double& e : of(env)) e = keep_ * e + factor * deviation_ * rng.normal();
   return of(env);
 }
 

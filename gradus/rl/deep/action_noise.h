@@ -18,8 +18,8 @@ class ActionNoise {
  public:
   ActionNoise(const NoiseConfig& config, int64_t n_envs, int64_t action_size);
 
-  // The next of an environment: [action_size], valid until its next.
-  std::span<const double> next(int64_t env, Rng& rng);
+  // The next of an environment, with `factor` sigma: [action_size], valid until its next.
+  std::span<const double> next(int64_t env, double factor, Rng& rng);
   // At an episode's end: begins at 0 again.
   void reset(int64_t env);
 

@@ -13,16 +13,30 @@ inline double dot(std::span<const double> a, std::span<const double> b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-// x after at most `steps` steps from 0, or when the residual's norm has fallen to `tolerance` of b's. Also ends where A
-// shows itself not to be positive, as rounding can make it.
-//   times(v, out)  out = A v
+class ConjugateGradient {
+ public:
+  // x after at most `steps` steps from 0, or when the residual's norm has fallen to `tolerance` of b's; valid until the
+  // next call. Also ends where A shows itself not to be positive, as rounding can make it.
+  //   times(v, out)  out = A v
+  template <class Times>
+  std::span<const double> operator()(std::span<const double> b, int64_t steps, double tolerance, Times&& times);
+
+ private:
+  std::vector<double> x_, r_, p_, Ap_;
+};
+
 template <class Times>
-std::vector<double> conjugate_gradient(std::span<const double> b, int64_t steps, double tolerance, Times&& times) {
-  std::vector<double> x(b.size(), 0.0), r(b.begin(), b.end()), p = r, Ap(b.size());
+std::span<const double> ConjugateGradient::operator()(std::span<const double> b, int64_t steps, double tolerance,
+                                                      Times&& times) {
+  x_.assign(b.size(), 0.0);
+  r_.assign(b.begin(), b.end());
+  p_ = r_;
+  Ap_.resize(b.size());
+  const std::span<double> x(x_), r(r_), p(p_), Ap(Ap_);
   double rr = dot(r, r);
   const double enough = tolerance * tolerance * rr;
   for (int64_t k = 0; k < steps && rr > enough; ++k) {
-    times(std::span<const double>(p), std::span<double>(Ap));
+    times(std::span<const double>(p), Ap);
     const double pAp = dot(p, Ap);
     if (!(pAp > 0)) break;
     const double alpha = rr / pAp;

@@ -6,6 +6,7 @@
 #include "gradus/rl/deep/network_config.h"
 #include "gradus/rl/deep/off_policy_config.h"
 #include "gradus/rl/deep/on_policy_config.h"
+#include "gradus/rl/deep/schedule.h"
 #include "gradus/rl/tabular/learner.h"
 
 namespace gradus::rl {
@@ -21,6 +22,8 @@ struct NormalizeConfig {
     f("rewards", rewards, "rewards are divided by the deviation of the discounted return so far");
     f("clip", clip, "and both are cut at this");
   }
+
+  void check() const;  // throws invalid_argument
 };
 
 // Of LearnerConfig they use gamma, and some a given policy: policy, behaviour and what belongs to these.
@@ -31,13 +34,23 @@ struct DeepConfig {
   OnPolicyConfig on_policy{};
   TrustRegionConfig trust_region{};
   NormalizeConfig normalize{};
+  ScheduleConfig schedule{};
   ExplorationConfig exploration{};
   NoiseConfig noise{};
   DqnConfig dqn{};
   Td3Config td3{};
   SacConfig sac{};
   int64_t n_envs = 1;
-  int64_t total_steps = 1;  // of the whole training, for schedules
+  int64_t env_threads = 1;     // that step them; results do not depend on it
+  int64_t side_by_side = 1;    // agents that train at a time: memory has to hold all their replay buffers
+  int64_t total_steps = 1;     // of the whole training, for schedules
+  int64_t total_episodes = 1;  // the same, of algorithms that learn by episodes
+
+  // Throws invalid_argument on what is out of range or does not fit together, naming keys and values.
+  void check() const;
+  // What learning rates are multiplied by.
+  //   progress  the share of the training that is done
+  double learning_rate_factor(double progress) const;
 };
 
 }  // namespace gradus::rl

@@ -4,15 +4,13 @@
 #include <cmath>
 
 #include "gradus/rl/agent_state.h"
-#include "gradus/rl/deep/optimiser_state.h"
 
 namespace gradus::rl {
 
 DeterministicActor::DeterministicActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed)
     : network_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
       target_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
-      optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
+      descent_(network_.parameters(), c, {.beta2 = 0.999, .seed = seed}, "actor_") {}
 
 std::span<const double> DeterministicActor::squashed(std::span<const double> outputs) {
   mu_.resize(outputs.size());
@@ -21,27 +19,26 @@ std::span<const double> DeterministicActor::squashed(std::span<const double> out
 }
 
 void DeterministicActor::ascend(const Tensor& s, ActionCritics& q, double learning_rate, TrainingStats& stats) {
-  const run::TrainStepResult result =
-      train_step_.run(optimiser_.steps(), learning_rate, [&](int64_t, const auto& backward) {
-        const std::span<const double> a = squashed(network_.record(s));
-        const std::span<const double> d_a = q.d_first(s, a);
-        d_outputs_.resize(a.size());
-        for (size_t k = 0; k < a.size(); ++k) d_outputs_[k] = d_a[k] * (1 - a[k] * a[k]);  // a = tanh(output)
-        backward(network_.loss(d_outputs_));
-      });
-  stats.add_mean("actor_grad_norm", result.grad_norm);
+  const run::TrainStepResult result = descent_.run(learning_rate, [&](int64_t, const auto& backward) {
+    const std::span<const double> a = squashed(network_.record(s));
+    const std::span<const double> d_a = q.d_first(s, a, descent_.loss_scale());
+    d_outputs_.resize(a.size());
+    for (size_t k = 0; k < a.size(); ++k) d_outputs_[k] = d_a[k] * (1 - a[k] * a[k]);  // a = tanh(output)
+    backward(network_.loss(d_outputs_));
+  });
+  descent_.add_metrics(result, stats);
 }
 
 void DeterministicActor::add_state(NamedTensors& state) {
   network_.add_state("actor.", state);
   target_.add_state("actor_target.", state);
-  rl::add_state(optimiser_, "actor.adam.", state);
+  descent_.add_state("actor.adam.", state);
 }
 
 void DeterministicActor::restore(const NamedTensors& state) {
   network_.restore("actor.", state);
   target_.restore("actor_target.", state);
-  rl::restore(optimiser_, "actor.adam.", state);
+  descent_.restore("actor.adam.", state);
 }
 
 DeterministicAgent::DeterministicAgent(std::string_view algorithm, const env::EnvFactory& make_env, const DeepConfig& c,
@@ -55,9 +52,10 @@ DeterministicAgent::DeterministicAgent(std::string_view algorithm, const env::En
 void DeterministicAgent::explore(const Tensor& s, std::span<float> actions) {
   const std::span<const double> mu = mu_(s);
   const auto size = static_cast<size_t>(action_size());
+  const double factor = scheduled(1, config_.schedule.sigma_share);
   for (int64_t n = 0; n < n_envs(); ++n) {
     Rng draws = rng(Purpose::sample, n);
-    const std::span<const double> e = noise_.next(n, draws);
+    const std::span<const double> e = noise_.next(n, factor, draws);
     for (size_t i = 0; i < size; ++i) {
       const size_t k = static_cast<size_t>(n) * size + i;
       actions[k] = static_cast<float>(std::clamp(mu[k] + e[i], -1.0, 1.0));

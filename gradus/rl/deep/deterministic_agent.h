@@ -35,8 +35,7 @@ class DeterministicActor {
   std::span<const double> squashed(std::span<const double> outputs);
 
   Network network_, target_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   std::vector<double> mu_, d_outputs_;
 };
 

@@ -8,11 +8,10 @@
 
 #include "gradus/core/error.h"
 #include "gradus/rl/deep/dueling.h"
+#include "gradus/rl/deep/gradient_descent.h"
 #include "gradus/rl/deep/network.h"
 #include "gradus/rl/deep/off_policy_agent.h"
-#include "gradus/rl/deep/optimiser_state.h"
 #include "gradus/rl/terminal_states.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
@@ -30,8 +29,7 @@ class Dqn final : public OffPolicyAgent {
         network_(mlp_of(c.network, n_inputs(), static_cast<int64_t>(n_) + (c.dqn.dueling ? 1 : 0)),
                  precision_of(c.network), seed),
         target_(network_.mlp().config(), precision_of(c.network), seed),
-        optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
-        train_step_(optimiser_, {.clip_norm = c.network.clip_norm}),
+        descent_(network_.parameters(), c.network, {.beta2 = 0.999, .seed = seed}),
         y_(static_cast<size_t>(c.replay.batch_size)) {
     require(!c.network.action_as_input,
             "dqn: network.action_as_input is for off-policy-dqn; here each action has an "
@@ -54,14 +52,14 @@ class Dqn final : public OffPolicyAgent {
     NamedTensors state = OffPolicyAgent::state();
     network_.add_state("network.", state);
     target_.add_state("target.", state);
-    add_state(optimiser_, "adam.", state);
+    descent_.add_state("adam.", state);
     return state;
   }
   void restore(const NamedTensors& state) override {
     OffPolicyAgent::restore(state);
     network_.restore("network.", state);
     target_.restore("target.", state);
-    rl::restore(optimiser_, "adam.", state);
+    descent_.restore("adam.", state);
   }
 
  private:
@@ -85,27 +83,26 @@ class Dqn final : public OffPolicyAgent {
       y_[i] = b.r[i] + b.discount[i] * q2[i * n_ + greedy_of(choice.subspan(i * n_, n_))];
     }
     // 2. w down the mean of (y - q(s, a, w))^2 / 2, or of Huber's: delta cut at 1 in its gradient.
-    const run::TrainStepResult result =
-        train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
-          const std::span<const double> q = values(network_.record(b.s), q_);
-          d_q_.assign(q.size(), 0.0);
-          double squares = 0, sum = 0;
-          for (size_t i = 0; i < b.size(); ++i) {
-            const size_t k = i * n_ + static_cast<size_t>(b.a[i]);
-            const double delta = b.error[i] = y_[i] - q[k];
-            const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
-            d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
-            squares += delta * delta;
-            sum += q[k];
-          }
-          const auto n = static_cast<double>(b.size());
-          stats.add_root_mean_square("td_error", squares, n);
-          stats.add_mean("q", sum / n, n);
-          backward(network_.loss(d_outputs()));
-        });
-    stats.add_mean("grad_norm", result.grad_norm);
+    const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
+      const std::span<const double> q = values(network_.record(b.s), q_);
+      d_q_.assign(q.size(), 0.0);
+      double squares = 0, sum = 0;
+      for (size_t i = 0; i < b.size(); ++i) {
+        const size_t k = i * n_ + static_cast<size_t>(b.a[i]);
+        const double delta = b.error[i] = y_[i] - q[k];
+        const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
+        d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
+        squares += delta * delta;
+        sum += q[k];
+      }
+      const auto n = static_cast<double>(b.size());
+      stats.add_root_mean_square("td_error", squares, n);
+      stats.add_mean("q", sum / n, n);
+      backward(network_.loss(d_outputs()));
+    });
+    descent_.add_metrics(result, stats);
     // 3. Every C updates w_T <- w.
-    if (optimiser_.steps() % replay().target_update_interval == 0) target_.mlp().follow(network_.mlp());
+    if (descent_.steps() % replay().target_update_interval == 0) target_.mlp().follow(network_.mlp());
   }
 
   // q of a network's outputs: [rows * n_]. They are it, or are put into `q`.
@@ -128,8 +125,7 @@ class Dqn final : public OffPolicyAgent {
 
   const size_t n_;  // actions
   Network network_, target_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   std::vector<double> y_;                     // [B]
   std::vector<double> q_, q2_, d_q_, d_out_;  // [rows * n_], and [B * outputs]
 };

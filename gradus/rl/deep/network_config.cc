@@ -17,8 +17,7 @@ void NetworkConfig::check() const {
           "network.actor_learning_rate is {}, but must be positive, or 0 for learning_rate", actor_learning_rate);
   require(clip_norm >= 0 && std::isfinite(clip_norm), "network.clip_norm is {}, but must be positive, or 0 for off",
           clip_norm);
-  const nn::Precision p = nn::precision_from_name(precision);
-  require(p != nn::Precision::fp16, "network.precision is fp16, whose loss scaling is for language models; use bf16");
+  nn::precision_from_name(precision);
 }
 
 nn::Precision precision_of(const NetworkConfig& config) {

@@ -25,15 +25,15 @@ struct NetworkConfig {
     f("hidden", hidden, "widths of the hidden layers");
     f("activation", activation, "relu or tanh");
     f("action_as_input", action_as_input,
-      "action values: the action is an input and its value the only output; else each action has an output");
+      "off-policy-dqn: the action is an input and its value the only output; else each action has an output");
     f("one_hot", one_hot,
       "states of a finite environment are one 1 among 0s, even where they lie on a plane; without hidden layers a "
       "table");
     f("learning_rate", learning_rate, "of Adam");
     f("actor_learning_rate", actor_learning_rate, "dpg, ddpg, td3, sac: the policy's; 0 = learning_rate");
     f("clip_norm", clip_norm, "gradients are scaled down to this norm; 0 = off");
-    f("linear_decay", linear_decay, "learning rates fall to 0 over the training; of algorithms that learn by steps");
-    f("precision", precision, "fp64, fp32, bf16 or bf16-pure: what networks compute in (docs/numerics.md)");
+    f("linear_decay", linear_decay, "learning rates fall to 0 over the whole training; [schedule] has more");
+    f("precision", precision, "fp64, fp32, bf16, fp16 or bf16-pure: what networks compute in (docs/numerics.md)");
   }
 
   // Throws invalid_argument on what is out of range, naming key and value.

@@ -27,11 +27,11 @@ class OffPolicyAc final : public OnPolicyAgent {
 
  private:
   double act(std::span<const double>, Rng& rng, std::span<float> action) override {
-    std::vector<double> drawn(action.size());
-    env::sample(actions(), rng, drawn);
+    drawn_.resize(action.size());
+    env::sample(actions(), rng, drawn_);
     const auto* numbers = std::get_if<env::Discrete>(&actions());
     for (size_t i = 0; i < action.size(); ++i) {
-      action[i] = static_cast<float>(drawn[i] - (numbers == nullptr ? 0 : static_cast<double>(numbers->start)));
+      action[i] = static_cast<float>(drawn_[i] - (numbers == nullptr ? 0 : static_cast<double>(numbers->start)));
     }
     return log_b_;
   }
@@ -40,12 +40,13 @@ class OffPolicyAc final : public OnPolicyAgent {
     value(rollout(), [this](const Tensor& x) { return critic().forward(x); });
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      const double entropy_weight = ent_coef();
       double sum = 0, squares = 0, squared_deltas = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const double rho = std::min(std::exp(log_prob(b, i) - rollout().log_probs[i]), c().ratio_clip);
         const double delta =
             rollout().rewards[i] + config_.learner.gamma * rollout().next_values[i] - rollout().values[i];
-        add_policy_gradient(b, i, -rho * delta / n, -c().ent_coef / n);
+        add_policy_gradient(b, i, -rho * delta / n, -entropy_weight / n);
         b.d_values[i] = -2 * c().vf_coef * rho * delta / n;
         sum += rho;
         squares += rho * rho;
@@ -57,6 +58,7 @@ class OffPolicyAc final : public OnPolicyAgent {
   }
 
   double log_b_ = 0;
+  std::vector<double> drawn_;
 };
 
 }  // namespace

@@ -14,13 +14,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.replay.check();
-  c.exploration.check();
-  c.noise.check();
-  c.td3.check();
-  c.sac.check();
+  c.check();
   return c;
 }
 
@@ -47,6 +41,7 @@ OffPolicyAgent::OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig
       buffer_({.capacity = replay().buffer_size,
                .observation_size = std::ssize(observations()) / n_envs(),
                .action_size = action_size(),
+               .side_by_side = config.side_by_side,
                .directory = replay().directory}),
       n_step_(replay().n_step, config.learner.gamma, n_envs(), std::ssize(observations()) / n_envs(), action_size()),
       priorities_(replay().prioritised ? replay().buffer_size : 1, replay().priority_exponent),

@@ -51,10 +51,10 @@ class OffPolicyAgent : public VecAgent {
 
   const ActionUnits& units() const { return units_; }
   const ReplayConfig& replay() const { return config_.replay; }
-  double learning_rate() const { return decayed(config_.network.learning_rate); }
+  double learning_rate() const { return scheduled_rate(config_.network.learning_rate); }
   double actor_learning_rate() const {
     const NetworkConfig& c = config_.network;
-    return decayed(c.actor_learning_rate > 0 ? c.actor_learning_rate : c.learning_rate);
+    return scheduled_rate(c.actor_learning_rate > 0 ? c.actor_learning_rate : c.learning_rate);
   }
 
  private:

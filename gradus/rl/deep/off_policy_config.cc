@@ -8,7 +8,13 @@
 namespace gradus::rl {
 
 void ExplorationConfig::check() const {
+  check_share("exploration.begin", begin);
   require(fraction > 0 && fraction <= 1, "exploration.fraction is {}, but must lie in (0, 1]", fraction);
+  require(
+      begin + fraction <= 1,
+      "exploration.begin is {}, but exploration.fraction is {}: eps would fall until after the end of the training; "
+      "their sum must be at most 1",
+      begin, fraction);
   check_share("exploration.initial_eps", initial_eps);
   check_share("exploration.final_eps", final_eps);
 }

@@ -2,20 +2,23 @@
 // Stable-Baselines3, and defaults, too, but for dqn.huber, on there, and noise, off there.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
+
+#include "gradus/rl/deep/schedule.h"
 
 namespace gradus::rl {
 
 struct ExplorationConfig {
+  double begin = 0;
   double fraction = 0.1;
   double initial_eps = 1;
   double final_eps = 0.05;
 
   template <class F>
   void fields(F& f) {
-    f("fraction", fraction, "dqn: eps falls over this share of the training");
+    f("begin", begin, "dqn: eps falls from this share of the training on");
+    f("fraction", fraction, "dqn: over so large a share of it");
     f("initial_eps", initial_eps, "dqn: from this share of random actions");
     f("final_eps", final_eps, "dqn: to this");
   }
@@ -23,7 +26,7 @@ struct ExplorationConfig {
   void check() const;  // throws invalid_argument, naming key and value
   //   progress  the share of the training that is done
   double eps(double progress) const {
-    return initial_eps + (final_eps - initial_eps) * std::min(1.0, progress / fraction);
+    return Schedule{.from = initial_eps, .to = final_eps, .begin = begin, .end = begin + fraction}(progress);
   }
 };
 

@@ -30,7 +30,7 @@ class OffPolicyDqn final : public ReplayAgent {
     check_covers(*mdp(), behaviour_.table());
   }
 
-  EpisodeStats episode(Rng& rng) override {
+  EpisodeStats learn_episode(Rng& rng) override {
     EpisodeStats stats;
     EpisodeEnv env{this->env(), rng};
     while (buffer_.size() < buffer_.capacity()) fill(env, rng, stats);

@@ -6,7 +6,6 @@
 
 #include "gradus/core/error.h"
 #include "gradus/rl/agent_state.h"
-#include "gradus/rl/deep/optimiser_state.h"
 #include "gradus/rl/terminal_states.h"
 
 namespace gradus::rl {
@@ -14,10 +13,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.on_policy.check();
-  c.trust_region.check();
+  c.check();
   return c;
 }
 
@@ -46,8 +42,7 @@ OnPolicyAgent::OnPolicyAgent(const env::EnvFactory& make_env, const DeepConfig& 
               seed + 1),
       rollout_(config.on_policy.n_steps > 0 ? config.on_policy.n_steps : own.n_steps, n_envs(), n_inputs(),
                policy_.head().action_size()),
-      optimiser_(trained(own, policy_, critic_), {.beta2 = 0.999, .eps = 1e-5, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = config.network.clip_norm}) {}
+      descent_(trained(own, policy_, critic_), config.network, {.beta2 = 0.999, .eps = 1e-5, .seed = seed}) {}
 
 int64_t OnPolicyAgent::train(int64_t done, int64_t until, uint64_t, TrainingStats& stats) {
   for (; done < until; done += rollout_.rows()) {
@@ -146,7 +141,7 @@ double OnPolicyAgent::mismatch(const Batch& b) const {
 void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& stats) {
   gather(rows);
   const auto n = static_cast<double>(rows.size());
-  train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
+  const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
     const std::span<const double> values = critic_.record(batch_x_);
     d_values_.resize(values.size());
     double squares = 0;
@@ -158,11 +153,13 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
     stats.add_root_mean_square("value_loss", squares, n);
     backward(critic_.loss(d_values_));
   });
+  descent_.add_scaling_metrics(result, stats);
 }
 
-OnPolicyAgent::Distribution OnPolicyAgent::distribution() {
+void OnPolicyAgent::get_distribution(Distribution& d) {
   const std::span<const double> outputs = policy_.forward(rollout_.x), log_std = policy_.log_std();
-  return {.outputs = {outputs.begin(), outputs.end()}, .log_std = {log_std.begin(), log_std.end()}};
+  d.outputs.assign(outputs.begin(), outputs.end());
+  d.log_std.assign(log_std.begin(), log_std.end());
 }
 
 double OnPolicyAgent::log_ratio(const Distribution& now, int64_t i) const {
@@ -177,10 +174,10 @@ double OnPolicyAgent::mean_kl(const Distribution& old, const Distribution& now) 
   return sum / static_cast<double>(rollout_.rows());
 }
 
-std::vector<int64_t> OnPolicyAgent::all_rows() const {
-  std::vector<int64_t> rows(static_cast<size_t>(rollout_.rows()));
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows;
+std::span<int64_t> OnPolicyAgent::all_rows() {
+  rows_.resize(static_cast<size_t>(rollout_.rows()));
+  std::iota(rows_.begin(), rows_.end(), 0);
+  return rows_;
 }
 
 std::span<const float> OnPolicyAgent::action(int64_t row) const {
@@ -217,7 +214,7 @@ NamedTensors OnPolicyAgent::state() {
   NamedTensors state = VecAgent::state();
   policy_.add_state("policy.", state);
   critic_.add_state("critic.", state);
-  add_state(optimiser_, "adam.", state);
+  descent_.add_state("adam.", state);
   return state;
 }
 
@@ -225,7 +222,7 @@ void OnPolicyAgent::restore(const NamedTensors& state) {
   VecAgent::restore(state);
   policy_.restore("policy.", state);
   critic_.restore("critic.", state);
-  rl::restore(optimiser_, "adam.", state);
+  descent_.restore("adam.", state);
 }
 
 void shuffle(std::span<int64_t> rows, Rng& rng) {

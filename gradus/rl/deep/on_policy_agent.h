@@ -5,11 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/gradient_descent.h"
 #include "gradus/rl/deep/policy.h"
 #include "gradus/rl/deep/rollout.h"
 #include "gradus/rl/deep/vec_agent.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
@@ -57,13 +56,12 @@ class OnPolicyAgent : public VecAgent {
   template <class Gradients>
   void descend(std::span<const int64_t> rows, TrainingStats& stats, Gradients&& gradients) {
     begin_batch(rows);
-    const run::TrainStepResult result =
-        train_step_.run(optimiser_.steps(), learning_rate(), [&](int64_t, const auto& backward) {
-          gradients(batch_);
-          backward(policy_.loss(batch_.d_outputs, batch_.d_log_std));
-          backward(critic_.loss(batch_.d_values));
-        });
-    stats.add_mean("grad_norm", result.grad_norm);
+    const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
+      gradients(batch_);
+      backward(policy_.loss(batch_.d_outputs, batch_.d_log_std, descent_.loss_scale()));
+      backward(critic_.loss(batch_.d_values));
+    });
+    descent_.add_metrics(result, stats);
   }
   // Of position k of a batch: log pi(A_t|S_t), the entropy, and
   // d_outputs += by_log_prob * grad log pi(A_t|S_t) + by_entropy * grad entropy.
@@ -79,7 +77,7 @@ class OnPolicyAgent : public VecAgent {
   struct Distribution {
     std::vector<double> outputs, log_std;
   };
-  Distribution distribution();
+  void get_distribution(Distribution& d);
   std::span<const double> row(const Distribution& d, int64_t i) const { return policy_.row(d.outputs, i); }
   double log_ratio(const Distribution& now, int64_t i) const;  // of pi(A_t|S_t) to what it was when drawn
   double mean_kl(const Distribution& old, const Distribution& now) const;
@@ -87,26 +85,27 @@ class OnPolicyAgent : public VecAgent {
   Rollout& rollout() { return rollout_; }
   const Rollout& rollout() const { return rollout_; }
   std::span<const float> action(int64_t row) const;
-  std::vector<int64_t> all_rows() const;
+  std::span<int64_t> all_rows();  // in their order; valid, and free to be changed, until the next call
   Policy& policy() { return policy_; }
   Network& critic() { return critic_; }
   const OnPolicyConfig& c() const { return config_.on_policy; }
+  double ent_coef() const { return scheduled(c().ent_coef, config_.schedule.ent_coef_share); }  // now
 
  private:
   void collect(TrainingStats& stats);
   void gather(std::span<const int64_t> rows);
   void begin_batch(std::span<const int64_t> rows);
   void act_greedily(const Tensor& x, std::span<float> action) final;
-  double learning_rate() const { return decayed(config_.network.learning_rate); }
+  double learning_rate() const { return scheduled_rate(config_.network.learning_rate); }
 
   const Own own_;
   Policy policy_;
   Network critic_;
   Rollout rollout_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   Batch batch_;
   Tensor batch_x_;
+  std::vector<int64_t> rows_;
   std::vector<double> d_outputs_, d_log_std_, d_values_;
 };
 

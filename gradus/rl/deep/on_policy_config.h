@@ -22,16 +22,18 @@ struct OnPolicyConfig {
 
   template <class F>
   void fields(F& f) {
-    f("n_steps", n_steps, "steps of each environment between updates; 0 = the algorithm's own: a2c 5, others 2048");
+    f("n_steps", n_steps,
+      "steps of each environment between updates; 0 = the algorithm's own: qac, a2c, off-policy-ac 5, others 2048");
     f("gae_lambda", gae_lambda,
-      "lambda of generalised advantage estimation; -1 = the algorithm's own: a2c 1, others 0.95");
+      "a2c, ppo, npg, trpo: lambda of generalised advantage estimation; -1 = the algorithm's own: a2c 1, others 0.95");
     f("n_epochs", n_epochs, "ppo: passes over what was collected");
-    f("batch_size", batch_size, "ppo: steps of a minibatch");
+    f("batch_size", batch_size, "ppo, and the values of npg and trpo: steps of a minibatch");
     f("clip_range", clip_range, "ppo: how far the ratio of probabilities may go from 1");
     f("target_kl", target_kl, "ppo: an epoch with a larger KL divergence is the last; 0 = off");
-    f("normalize_advantage", normalize_advantage, "ppo, trpo: advantages of a minibatch get mean 0 and deviation 1");
+    f("normalize_advantage", normalize_advantage,
+      "ppo, npg, trpo: advantages of a minibatch, or of all, get mean 0 and deviation 1");
     f("ent_coef", ent_coef, "weight of the entropy in the objective");
-    f("vf_coef", vf_coef, "weight of the squared error of the values");
+    f("vf_coef", vf_coef, "reinforce, qac, a2c, off-policy-ac, ppo: weight of the squared error of the values");
     f("ratio_clip", ratio_clip, "off-policy-ac: ratios of probabilities count as this at most");
     f("log_std_init", log_std_init, "logarithm of the first standard deviation, where actions are numbers");
     f("baseline", baseline, "reinforce: values are subtracted from returns");
@@ -51,11 +53,11 @@ struct TrustRegionConfig {
 
   template <class F>
   void fields(F& f) {
-    f("delta", delta, "KL divergence from the old policy that a step may have");
+    f("delta", delta, "npg, trpo: KL divergence from the old policy that a step may have");
     f("cg_max_steps", cg_max_steps, "steps of conjugate gradient");
     f("cg_damping", cg_damping, "added to the Fisher matrix's diagonal");
-    f("line_search_max_iter", line_search_max_iter, "shorter steps that are tried before the old policy stays");
-    f("line_search_shrinking_factor", line_search_shrinking_factor, "by which each is shorter");
+    f("line_search_max_iter", line_search_max_iter, "trpo: shorter steps that are tried before the old policy stays");
+    f("line_search_shrinking_factor", line_search_shrinking_factor, "trpo: by which each is shorter");
     f("n_critic_updates", n_critic_updates, "passes of the values over what was collected");
   }
 

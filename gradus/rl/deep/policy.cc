@@ -26,7 +26,9 @@ Policy::Policy(const nn::MlpConfig& config, const env::Space& actions, nn::Preci
       log_std_parameter_{.name = "log_std",
                          .value = Tensor::empty({head_.n_log_std()}, nn::formats(precision).vectors),
                          .grad = Tensor::zeros({head_.n_log_std()}, nn::formats(precision).vectors)},
+      parameters_(network_.parameters()),
       log_std_(static_cast<size_t>(head_.n_log_std())) {
+  if (!log_std_.empty()) parameters_.push_back(&log_std_parameter_);
   kernels::fill(log_std_parameter_.value, log_std);
   read_log_std();
 }
@@ -48,35 +50,28 @@ std::span<const double> Policy::record(const Tensor& x) {
   return network_.record(x);
 }
 
-autograd::Var Policy::loss(std::span<const double> d_out, std::span<const double> d_log_std) {
+autograd::Var Policy::loss(std::span<const double> d_out, std::span<const double> d_log_std, double loss_scale) {
   Tensor& grad = log_std_parameter_.grad;
   for (size_t i = 0; i < d_log_std.size(); ++i) {
     if (grad.dtype() == DType::f64) {
-      grad.span<double>()[i] += d_log_std[i];
+      grad.span<double>()[i] += loss_scale * d_log_std[i];
     } else {
-      grad.span<float>()[i] += static_cast<float>(d_log_std[i]);
+      grad.span<float>()[i] += static_cast<float>(loss_scale * d_log_std[i]);
     }
   }
   return network_.loss(d_out);
 }
 
-std::vector<autograd::Parameter*> Policy::parameters() {
-  std::vector<autograd::Parameter*> all = network_.parameters();
-  if (!log_std_.empty()) all.push_back(&log_std_parameter_);
-  return all;
-}
-
-std::vector<double> Policy::weights() {
-  std::vector<double> all;
-  for (autograd::Parameter* p : parameters()) {
+void Policy::get_weights(std::vector<double>& weights) const {
+  weights.clear();
+  for (const autograd::Parameter* p : parameters_) {
     const Tensor wide = kernels::converted(p->weights(), DType::f64);
-    all.insert(all.end(), wide.span<double>().begin(), wide.span<double>().end());
+    weights.insert(weights.end(), wide.span<double>().begin(), wide.span<double>().end());
   }
-  return all;
 }
 
 void Policy::set_weights(std::span<const double> weights) {
-  for (autograd::Parameter* p : parameters()) {
+  for (autograd::Parameter* p : parameters_) {
     const auto n = static_cast<size_t>(p->weights().numel());
     kernels::convert(Tensor::from<double>(weights.first(n), p->weights().shape()), p->weights());
     p->changed();

@@ -16,6 +16,8 @@ class Policy {
   // The last layer begins with small weights, so that the first policy is nearly the same in every state.
   Policy(const nn::MlpConfig& config, const env::Space& actions, nn::Precision precision, double log_std,
          uint64_t seed);
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
 
   const PolicyHead& head() const { return head_; }
   // [n_log_std]; those of the last `forward` or `record`.
@@ -29,14 +31,14 @@ class Policy {
     return outputs.subspan(static_cast<size_t>(i * head_.n_outputs()), static_cast<size_t>(head_.n_outputs()));
   }
 
-  // The loss whose gradient in the outputs of the last record is d_out, for a backward pass; d_log_std [n_log_std] is
-  // added to the gradient of the deviations at once.
-  autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std);
+  // The loss whose gradient in the outputs of the last record is d_out, for a backward pass; d_log_std [n_log_std],
+  // times the scale of that loss, is added to the gradient of the deviations at once.
+  autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std, double loss_scale);
 
   Network& network() { return network_; }
-  std::vector<autograd::Parameter*> parameters();
+  const std::vector<autograd::Parameter*>& parameters() const { return parameters_; }
   // All weights, one parameter behind the other, the deviations last. Set to what was got, they are as they were.
-  std::vector<double> weights();
+  void get_weights(std::vector<double>& weights) const;
   void set_weights(std::span<const double> weights);
 
   void add_state(const std::string& prefix, NamedTensors& state);
@@ -47,7 +49,8 @@ class Policy {
 
   PolicyHead head_;
   Network network_;
-  autograd::Parameter log_std_parameter_;  // [n_log_std]
+  autograd::Parameter log_std_parameter_;         // [n_log_std]
+  std::vector<autograd::Parameter*> parameters_;  // the network's, and the deviations', if there are any
   std::vector<double> log_std_;
 };
 

@@ -6,11 +6,11 @@
 
 namespace gradus::rl {
 
-PolicyJacobian::PolicyJacobian(Policy& policy, const Tensor& x)
-    : policy_(policy), jacobian_(policy.network().mlp(), x) {
-  const std::span<const double> out = policy.forward(x);
+void PolicyJacobian::at(const Tensor& x) {
+  jacobian_.at(x);
+  const std::span<const double> out = policy_.forward(x);
   out_.assign(out.begin(), out.end());
-  log_std_.assign(policy.log_std().begin(), policy.log_std().end());
+  log_std_.assign(policy_.log_std().begin(), policy_.log_std().end());
   Jv_.resize(out_.size());
   MJv_.resize(out_.size());
 }
@@ -30,11 +30,11 @@ void PolicyJacobian::fisher_times(std::span<const double> v, std::span<double> o
   for (double& u : out.first(n_network)) u /= rows;
 }
 
-std::vector<double> PolicyJacobian::gradient(std::span<const double> d_out, std::span<const double> d_log_std) {
-  std::vector<double> g(static_cast<size_t>(n_weights()));
-  jacobian_.transposed_times(d_out, std::span(g).first(static_cast<size_t>(jacobian_.n_weights())));
-  std::ranges::copy(d_log_std, g.end() - std::ssize(d_log_std));
-  return g;
+void PolicyJacobian::gradient(std::span<const double> d_out, std::span<const double> d_log_std, std::span<double> g) {
+  GRADUS_CHECK(std::ssize(g) == n_weights());
+  const auto n_network = static_cast<size_t>(jacobian_.n_weights());
+  jacobian_.transposed_times(d_out, g.first(n_network));
+  std::ranges::copy(d_log_std, g.subspan(n_network).begin());
 }
 
 }  // namespace gradus::rl

@@ -12,9 +12,12 @@ namespace gradus::rl {
 
 class PolicyJacobian {
  public:
-  // At the policy as it is now, which outlives this.
+  // The policy outlives this.
+  explicit PolicyJacobian(Policy& policy) : policy_(policy), jacobian_(policy.network().mlp()) {}
+
+  // Goes to these inputs and the policy as it is now. Comes before all below.
   //   x  [rows, inputs] f32
-  PolicyJacobian(Policy& policy, const Tensor& x);
+  void at(const Tensor& x);
 
   int64_t n_weights() const { return jacobian_.n_weights() + policy_.head().n_log_std(); }
 
@@ -23,7 +26,8 @@ class PolicyJacobian {
   void fisher_times(std::span<const double> v, std::span<double> out);
 
   // The gradient in the weights from that in the outputs, d_out [rows * n_outputs], and in the deviations, [n_log_std].
-  std::vector<double> gradient(std::span<const double> d_out, std::span<const double> d_log_std);
+  //   g  [n_weights]
+  void gradient(std::span<const double> d_out, std::span<const double> d_log_std, std::span<double> g);
 
  private:
   Policy& policy_;

@@ -18,14 +18,14 @@ class Ppo final : public OnPolicyAgent {
  private:
   void improve(TrainingStats& stats) override {
     estimate_advantages();
-    std::vector<int64_t> rows = all_rows();
+    const std::span<int64_t> rows = all_rows();
     const auto size = static_cast<size_t>(c().batch_size);
     for (int64_t epoch = 0; epoch < c().n_epochs; ++epoch) {
       Rng order = rng(Purpose::shuffle, epoch);
       shuffle(rows, order);
       double kl = 0;
       for (size_t first = 0; first < rows.size(); first += size) {
-        const auto batch = std::span(rows).subspan(first, std::min(size, rows.size() - first));
+        const auto batch = rows.subspan(first, std::min(size, rows.size() - first));
         descend(batch, stats, [&](Batch& b) { kl += surrogate(b, epoch == 0 && first == 0, stats); });
       }
       kl /= static_cast<double>(rows.size());
@@ -38,15 +38,17 @@ class Ppo final : public OnPolicyAgent {
   // sum of r - 1 - log r, an estimate of the divergence (Schulman 2020, "Approximating KL divergence").
   double surrogate(Batch& b, bool first, TrainingStats& stats) {
     const auto n = static_cast<double>(b.rows.size());
-    std::vector<double> A(b.rows.size());
+    const double clip_range = scheduled(c().clip_range, config_.schedule.clip_range_share), entropy_weight = ent_coef();
+    A_.resize(b.rows.size());
+    const std::span<double> A(A_);
     for (size_t k = 0; k < A.size(); ++k) A[k] = advantages_[static_cast<size_t>(b.rows[k])];
     if (c().normalize_advantage && A.size() > 1) normalize(A);
     double kl = 0, clipped = 0, entropies = 0, squares = 0;
     for (size_t k = 0; k < A.size(); ++k) {
       const auto row = static_cast<size_t>(b.rows[k]);
       const double log_r = log_prob(b, k) - rollout().log_probs[row], r = std::exp(log_r);
-      const bool cut = A[k] > 0 ? r > 1 + c().clip_range : r < 1 - c().clip_range;
-      add_policy_gradient(b, k, cut ? 0 : -r * A[k] / n, -c().ent_coef / n);
+      const bool cut = A[k] > 0 ? r > 1 + clip_range : r < 1 - clip_range;
+      add_policy_gradient(b, k, cut ? 0 : -r * A[k] / n, -entropy_weight / n);
       const double error = returns_[row] - b.values[k];
       b.d_values[k] = -2 * c().vf_coef * error / n;
       kl += r - 1 - log_r;
@@ -60,6 +62,8 @@ class Ppo final : public OnPolicyAgent {
     if (first) stats.add_max("mismatch_max", mismatch(b));  // before any update
     return kl;
   }
+
+  std::vector<double> A_;  // of a minibatch
 };
 
 }  // namespace

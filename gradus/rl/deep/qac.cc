@@ -22,11 +22,12 @@ class Qac final : public OnPolicyAgent {
     const auto n_actions = static_cast<size_t>(critic().outputs());
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      const double entropy_weight = ent_coef();
       double squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const size_t k = i * n_actions + static_cast<size_t>(action(b.rows[i])[0]);
         const double target = rollout().rewards[i] + config_.learner.gamma * rollout().next_values[i];
-        add_policy_gradient(b, i, -b.values[k] / n, -c().ent_coef / n);
+        add_policy_gradient(b, i, -b.values[k] / n, -entropy_weight / n);
         const double delta = target - b.values[k];
         b.d_values[k] = -2 * c().vf_coef * delta / n;
         squares += delta * delta;

@@ -26,10 +26,11 @@ class Reinforce final : public OnPolicyAgent {
     estimate_advantages();
     descend(all_rows(), stats, [&](Batch& b) {
       const auto n = static_cast<double>(b.rows.size());
+      const double entropy_weight = ent_coef();
       double squares = 0;
       for (size_t i = 0; i < b.rows.size(); ++i) {
         const double G = returns_[i], weight = c().baseline ? G - rollout().values[i] : G;
-        add_policy_gradient(b, i, -weight / n, -c().ent_coef / n);
+        add_policy_gradient(b, i, -weight / n, -entropy_weight / n);
         const double error = G - b.values[i];
         b.d_values[i] = -2 * c().vf_coef * error / n;
         squares += error * error;

@@ -9,9 +9,7 @@ namespace gradus::rl {
 namespace {
 
 const DeepConfig& checked(const DeepConfig& c) {
-  c.learner.check();
-  c.network.check();
-  c.replay.check();
+  c.check();
   return c;
 }
 
@@ -27,7 +25,9 @@ ReplayAgent::ReplayAgent(std::unique_ptr<env::Env> env, const DeepConfig& config
     : FunctionAgent(std::move(env)),
       config_(checked(config)),
       actions_(discrete_actions(this->env().spec())),
-      buffer_({.capacity = config.replay.buffer_size, .directory = config.replay.directory}),
+      buffer_({.capacity = config.replay.buffer_size,
+               .side_by_side = config.side_by_side,
+               .directory = config.replay.directory}),
       values_(values),
       inputs_(finite(mdp(), this->env().spec()), config.network.one_hot),
       network_(inputs_.n(), values == Values::of_actions ? actions_.n : 1, config.network, seed),
@@ -75,12 +75,14 @@ Table ReplayAgent::values_of_all() {
 NamedTensors ReplayAgent::state() {
   NamedTensors state = network_.state();
   for (auto& tensor : buffer_.state()) state.push_back(std::move(tensor));
+  state.emplace_back("episodes", Tensor::from<int64_t>({&episodes_, 1}, {1}));
   return state;
 }
 
 void ReplayAgent::restore(const NamedTensors& state) {
   network_.restore(state);
   buffer_.restore(state);
+  episodes_ = find_in(state, "episodes", {1}, DType::i64).data<int64_t>()[0];
 }
 
 }  // namespace gradus::rl

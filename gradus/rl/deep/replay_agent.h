@@ -27,6 +27,14 @@ class ReplayAgent : public FunctionAgent {
   void restore(const NamedTensors& state) override;
 
  protected:
+  // One, which is counted for schedules.
+  EpisodeStats episode(Rng& rng) final {
+    EpisodeStats stats = learn_episode(rng);
+    ++episodes_;
+    return stats;
+  }
+  virtual EpisodeStats learn_episode(Rng& rng) = 0;
+
   // Begins an episode: s is its first state.
   void begin(EpisodeEnv& env);
   // Takes action a in s and stores what came of it; s becomes what follows.
@@ -56,7 +64,7 @@ class ReplayAgent : public FunctionAgent {
   void update(const Targets& targets, Rng& rng, EpisodeStats& stats) {
     batch_.draw(buffer_, inputs_, rng);
     targets(batch_, network_.target_values(batch_.s2), std::span(y_));
-    network_.update(batch_.s, which_of(batch_), y_, stats);
+    network_.update(batch_.s, which_of(batch_), y_, learning_rate(), stats);
     if (network_.updates() % config_.replay.target_update_interval == 0) network_.update_target();
   }
 
@@ -69,12 +77,19 @@ class ReplayAgent : public FunctionAgent {
     return values_ == Values::of_actions ? std::span(batch.a) : std::span(zeros_);
   }
 
+  // As the settings let it fall over the episodes.
+  double learning_rate() const {
+    const double progress = static_cast<double>(episodes_) / static_cast<double>(config_.total_episodes);
+    return config_.network.learning_rate * config_.learning_rate_factor(progress);
+  }
+
   const Values values_;
   const NetworkInputs inputs_;
   ValueNetwork network_;
   Minibatch batch_;
   std::vector<double> y_;       // [batch_size]
   std::vector<int32_t> zeros_;  // [batch_size]
+  int64_t episodes_ = 0;        // so far
   float s_ = 0;                 // where the episode is
   Tensor row_;                  // [1, inputs]
 };

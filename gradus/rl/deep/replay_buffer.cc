@@ -25,12 +25,13 @@ ReplayBuffer::ReplayBuffer(const Config& c) {
   std::byte* next = nullptr;
   if (c.directory.empty()) {
     const double left_gb = static_cast<double>(available_memory()) * 1e-9;
-    if (gb > left_gb) {
-      fail(
-          ErrorCode::exhausted,
-          "replay.buffer_size is {}: that many transitions take {:.1f} GB of memory, but {:.1f} GB are left; lower it, "
-          "or set replay.directory, where they go into a file",
-          c.capacity, gb, left_gb);
+    const auto n = static_cast<double>(c.side_by_side);
+    if (n * gb > left_gb) {
+      fail(ErrorCode::exhausted,
+           "replay.buffer_size is {}: that many transitions take {:.1f} GB of memory{}, but {:.1f} GB are left; lower "
+           "it{}, or set replay.directory, where they go into a file",
+           c.capacity, n * gb, c.side_by_side > 1 ? fmt::format(" for {} seeds", c.side_by_side) : "", left_gb,
+           c.side_by_side > 1 ? " or seeds" : "");
     }
   } else {
     require(gb < 1e9, "replay.buffer_size is {}: that many transitions take {:.1f} GB", c.capacity, gb);

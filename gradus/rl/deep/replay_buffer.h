@@ -29,9 +29,10 @@ class ReplayBuffer {
  public:
   struct Config {
     int64_t capacity = 1, observation_size = 1, action_size = 1;  // numbers of an element of the spaces
-    std::string directory = {};                                   // of the file (FileMemory); empty = in memory
+    int64_t side_by_side = 1;    // buffers like this one, itself among them, for which there has to be memory
+    std::string directory = {};  // of the file (FileMemory); empty = in memory
   };
-  // Throws exhausted when it is larger than the memory that is left, and what FileMemory throws.
+  // Throws exhausted when it and those beside it are larger than the memory that is left, and what FileMemory throws.
   explicit ReplayBuffer(const Config& config);
 
   // Replaces the oldest when it is full.

@@ -1,6 +1,5 @@
 #include "gradus/rl/deep/soft_actor.h"
 
-#include "gradus/rl/deep/optimiser_state.h"
 #include "gradus/rl/deep/squashed_gaussian.h"
 
 namespace gradus::rl {
@@ -8,8 +7,7 @@ namespace gradus::rl {
 SoftActor::SoftActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed)
     : n_(static_cast<size_t>(action_size)),
       network_(mlp_of(c, n_inputs, 2 * action_size), precision_of(c), seed),
-      optimiser_(network_.parameters(), {.beta2 = 0.999, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
+      descent_(network_.parameters(), c, {.beta2 = 0.999, .seed = seed}, "actor_") {}
 
 SoftActor::Drawn SoftActor::draw(std::span<const double> outputs, Rng& rng) {
   const size_t rows = outputs.size() / (2 * n_);
@@ -35,19 +33,18 @@ std::span<const double> SoftActor::mean(const Tensor& s) {
 
 double SoftActor::descend(const Tensor& s, ActionCritics& q, const Descent& c, Rng& rng, TrainingStats& stats) {
   const auto B = static_cast<double>(s.dim(0));
-  const run::TrainStepResult result =
-      train_step_.run(optimiser_.steps(), c.learning_rate, [&](int64_t, const auto& backward) {
-        const std::span<const double> outputs = network_.record(s);
-        const auto [a, log_prob] = draw(outputs, rng);
-        const std::span<const double> d_a = q.d_least(s, a);
-        d_outputs_.resize(outputs.size());
-        for (size_t k = 0; k < a.size(); k += n_) {
-          squash_backward(outputs.subspan(2 * k, 2 * n_), std::span(e_).subspan(k, n_), a.subspan(k, n_), c.alpha / B,
-                          d_a.subspan(k, n_), std::span(d_outputs_).subspan(2 * k, 2 * n_));
-        }
-        backward(network_.loss(d_outputs_));
-      });
-  stats.add_mean("actor_grad_norm", result.grad_norm);
+  const run::TrainStepResult result = descent_.run(c.learning_rate, [&](int64_t, const auto& backward) {
+    const std::span<const double> outputs = network_.record(s);
+    const auto [a, log_prob] = draw(outputs, rng);
+    const std::span<const double> d_a = q.d_least(s, a, descent_.loss_scale());
+    d_outputs_.resize(outputs.size());
+    for (size_t k = 0; k < a.size(); k += n_) {
+      squash_backward(outputs.subspan(2 * k, 2 * n_), std::span(e_).subspan(k, n_), a.subspan(k, n_), c.alpha / B,
+                      d_a.subspan(k, n_), std::span(d_outputs_).subspan(2 * k, 2 * n_));
+    }
+    backward(network_.loss(d_outputs_));
+  });
+  descent_.add_metrics(result, stats);
   double entropy = 0;
   for (const double x : log_prob_) entropy -= x / B;
   return entropy;
@@ -55,12 +52,12 @@ double SoftActor::descend(const Tensor& s, ActionCritics& q, const Descent& c, R
 
 void SoftActor::add_state(NamedTensors& state) {
   network_.add_state("actor.", state);
-  rl::add_state(optimiser_, "actor.adam.", state);
+  descent_.add_state("actor.adam.", state);
 }
 
 void SoftActor::restore(const NamedTensors& state) {
   network_.restore("actor.", state);
-  rl::restore(optimiser_, "actor.adam.", state);
+  descent_.restore("actor.adam.", state);
 }
 
 }  // namespace gradus::rl

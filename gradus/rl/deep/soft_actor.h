@@ -37,8 +37,7 @@ class SoftActor {
 
   const size_t n_;  // numbers of an action
   Network network_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   std::vector<double> e_, a_, log_prob_, d_outputs_;
 };
 

@@ -22,7 +22,7 @@ class TdNetwork final : public ReplayAgent {
       : ReplayAgent(std::move(env), config, Values::of_states, seed),
         pi_(mdp(), this->env().spec(), config.learner.policy, config.learner.policy_eps, config.learner.gamma) {}
 
-  EpisodeStats episode(Rng& rng) override {
+  EpisodeStats learn_episode(Rng& rng) override {
     EpisodeStats stats;
     EpisodeEnv env{this->env(), rng};
     begin(env);

@@ -21,7 +21,8 @@ class TrustRegion final : public OnPolicyAgent {
  public:
   TrustRegion(const env::EnvFactory& make_env, const DeepConfig& config, bool line_search, uint64_t seed)
       : OnPolicyAgent(make_env, config, {.n_steps = 2048, .gae_lambda = 0.95, .descends = false}, seed),
-        line_search_(line_search) {}
+        line_search_(line_search),
+        jacobian_(policy()) {}
 
  private:
   void improve(TrainingStats& stats) override {
@@ -33,41 +34,41 @@ class TrustRegion final : public OnPolicyAgent {
 
   void improve_policy(TrainingStats& stats) {
     const TrustRegionConfig& t = config_.trust_region;
-    PolicyJacobian jacobian(policy(), rollout().x);
-    const Distribution old = distribution();
+    jacobian_.at(rollout().x);
+    get_distribution(old_);
     double mismatch = 0;
-    for (int64_t i = 0; i < rollout().rows(); ++i) mismatch = std::max(mismatch, std::abs(log_ratio(old, i)));
+    for (int64_t i = 0; i < rollout().rows(); ++i) mismatch = std::max(mismatch, std::abs(log_ratio(old_, i)));
     stats.add_max("mismatch_max", mismatch);
 
-    const std::vector<double> g = gradient(jacobian, old);
+    estimate_gradient();
     const auto F = [&](std::span<const double> v, std::span<double> out) {
-      jacobian.fisher_times(v, out);
+      jacobian_.fisher_times(v, out);
       for (size_t i = 0; i < v.size(); ++i) out[i] += t.cg_damping * v[i];
     };
-    const std::vector<double> s = conjugate_gradient(g, t.cg_max_steps, 1e-10, F);
-    std::vector<double> Fs(s.size());
-    F(s, Fs);
-    const double sFs = dot(s, Fs);
+    const std::span<const double> s = solve_(g_, t.cg_max_steps, 1e-10, F);
+    Fs_.resize(s.size());
+    F(s, Fs_);
+    const double sFs = dot(s, Fs_);
     bool accepted = false;
     if (sFs > 0) {  // else the gradient is 0
-      const std::vector<double> theta = policy().weights();
+      policy().get_weights(theta_);
       double length = std::sqrt(2 * t.delta / sFs);
       for (int64_t k = 0; k < (line_search_ ? t.line_search_max_iter : 1) && !accepted; ++k) {
-        std::vector<double> moved = theta;
-        for (size_t i = 0; i < moved.size(); ++i) moved[i] += length * s[i];
-        policy().set_weights(moved);
-        accepted = accepts(old, stats);
+        moved_ = theta_;
+        for (size_t i = 0; i < moved_.size(); ++i) moved_[i] += length * s[i];
+        policy().set_weights(moved_);
+        accepted = accepts(stats);
         length *= t.line_search_shrinking_factor;
       }
-      if (!accepted) policy().set_weights(theta);
+      if (!accepted) policy().set_weights(theta_);
     }
     stats.add_mean("accepted", accepted);
   }
 
   // Whether the policy as it is now may stay: always, without a line search.
-  bool accepts(const Distribution& old, TrainingStats& stats) {
-    const Distribution now = distribution();
-    const double kl = mean_kl(old, now), gain = surrogate(now) - surrogate(old);
+  bool accepts(TrainingStats& stats) {
+    get_distribution(now_);
+    const double kl = mean_kl(old_, now_), gain = surrogate(now_) - surrogate(old_);
     const bool good = kl <= config_.trust_region.delta && gain > 0;  // false for NaN, too
     if (!good && line_search_) return false;
     stats.add_mean("kl", kl);
@@ -84,33 +85,40 @@ class TrustRegion final : public OnPolicyAgent {
     return sum / static_cast<double>(rollout().rows());
   }
 
-  // grad L at the old policy, where the ratio is 1: mean(A grad log pi).
-  std::vector<double> gradient(PolicyJacobian& jacobian, const Distribution& old) {
-    std::vector<double> d_out(old.outputs.size(), 0.0), d_log_std(old.log_std.size(), 0.0);
+  // g = grad L at the old policy, where the ratio is 1: mean(A grad log pi).
+  void estimate_gradient() {
+    d_out_.assign(old_.outputs.size(), 0.0);
+    d_log_std_.assign(old_.log_std.size(), 0.0);
     const auto n = static_cast<size_t>(policy().head().n_outputs());
     const auto rows = static_cast<double>(rollout().rows());
+    const double entropy_weight = ent_coef();
     for (int64_t i = 0; i < rollout().rows(); ++i) {
       const auto k = static_cast<size_t>(i);
-      policy().head().add_gradient(row(old, i), old.log_std, action(i), advantages_[k] / rows, c().ent_coef / rows,
-                                   std::span(d_out).subspan(k * n, n), d_log_std);
+      policy().head().add_gradient(row(old_, i), old_.log_std, action(i), advantages_[k] / rows, entropy_weight / rows,
+                                   std::span(d_out_).subspan(k * n, n), d_log_std_);
     }
-    return jacobian.gradient(d_out, d_log_std);
+    g_.resize(static_cast<size_t>(jacobian_.n_weights()));
+    jacobian_.gradient(d_out_, d_log_std_, g_);
   }
 
   // Passes of Adam over the returns; the policy stays.
   void improve_critic(TrainingStats& stats) {
-    std::vector<int64_t> rows = all_rows();
+    const std::span<int64_t> rows = all_rows();
     const auto size = static_cast<size_t>(c().batch_size);
     for (int64_t pass = 0; pass < config_.trust_region.n_critic_updates; ++pass) {
       Rng order = rng(Purpose::shuffle, pass);
       shuffle(rows, order);
       for (size_t first = 0; first < rows.size(); first += size) {
-        fit_critic(std::span(rows).subspan(first, std::min(size, rows.size() - first)), stats);
+        fit_critic(rows.subspan(first, std::min(size, rows.size() - first)), stats);
       }
     }
   }
 
   const bool line_search_;
+  PolicyJacobian jacobian_;
+  ConjugateGradient solve_;
+  Distribution old_, now_;
+  std::vector<double> g_, Fs_, theta_, moved_, d_out_, d_log_std_;
 };
 
 }  // namespace

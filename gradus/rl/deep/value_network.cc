@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "gradus/rl/deep/optimiser_state.h"
-
 namespace gradus::rl {
 
 namespace {
@@ -18,11 +16,9 @@ nn::MlpConfig shape_of(int64_t n_inputs, int64_t n_values, const NetworkConfig& 
 ValueNetwork::ValueNetwork(int64_t n_inputs, int64_t n_values, const NetworkConfig& c, uint64_t seed)
     : n_values_(n_values),
       action_as_input_(c.action_as_input),
-      learning_rate_(c.learning_rate),
       online_(shape_of(n_inputs, n_values, c), precision_of(c), seed),
       target_(online_.mlp().config(), precision_of(c), seed),
-      optimiser_(online_.parameters(), {.beta2 = 0.999, .seed = seed}),
-      train_step_(optimiser_, {.clip_norm = c.clip_norm}) {}
+      descent_(online_.parameters(), c, {.beta2 = 0.999, .seed = seed}) {}
 
 Tensor ValueNetwork::with_actions(const Tensor& x, std::span<const int32_t> actions, int64_t per_row) const {
   const int64_t n = x.dim(1);
@@ -46,10 +42,10 @@ Tensor ValueNetwork::rows_of(const Tensor& x) {
 }
 
 void ValueNetwork::update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets,
-                          EpisodeStats& stats) {
+                          double learning_rate, EpisodeStats& stats) {
   const auto n = static_cast<double>(targets.size());
   const auto n_outputs = static_cast<size_t>(online_.outputs());
-  train_step_.run(updates(), learning_rate_, [&](int64_t, const auto& backward) {
+  descent_.run(learning_rate, [&](int64_t, const auto& backward) {
     const std::span<const double> v = online_.record(action_as_input_ ? with_actions(x, which, 1) : x);
     d_values_.assign(v.size(), 0.0);
     for (size_t i = 0; i < targets.size(); ++i) {
@@ -66,14 +62,14 @@ NamedTensors ValueNetwork::state() {
   NamedTensors state;
   online_.add_state("network.", state);
   target_.add_state("target.", state);
-  add_state(optimiser_, "adam.", state);
+  descent_.add_state("adam.", state);
   return state;
 }
 
 void ValueNetwork::restore(const NamedTensors& state) {
   online_.restore("network.", state);
   target_.restore("target.", state);
-  rl::restore(optimiser_, "adam.", state);
+  descent_.restore("adam.", state);
 }
 
 }  // namespace gradus::rl

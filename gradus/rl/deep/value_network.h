@@ -6,11 +6,10 @@
 #include <vector>
 
 #include "gradus/core/safetensors.h"
-#include "gradus/optim/adamw.h"
+#include "gradus/rl/deep/gradient_descent.h"
 #include "gradus/rl/deep/network.h"
 #include "gradus/rl/deep/network_config.h"
 #include "gradus/rl/episode_stats.h"
-#include "gradus/run/train_step.h"
 
 namespace gradus::rl {
 
@@ -31,8 +30,9 @@ class ValueNetwork {
   // w <- w + Adam's step along mean_i delta_i grad v_i, delta_i = targets[i] - v_i, where v_i is value which[i] of row
   // i. This is a semi-gradient: targets depend on weights, too, but are constants here. Adds the errors to stats.
   // Throws diverged, naming the update, when something is no longer finite; w is as it was before.
-  void update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets, EpisodeStats& stats);
-  int64_t updates() const { return optimiser_.steps(); }
+  void update(const Tensor& x, std::span<const int32_t> which, std::span<const double> targets, double learning_rate,
+              EpisodeStats& stats);
+  int64_t updates() const { return descent_.steps(); }
 
   void update_target() { target_.mlp().follow(online_.mlp()); }  // w_T <- w
 
@@ -48,10 +48,8 @@ class ValueNetwork {
 
   int64_t n_values_;
   bool action_as_input_;
-  double learning_rate_;
   Network online_, target_;
-  optim::AdamW optimiser_;
-  run::TrainStep train_step_;
+  GradientDescent descent_;
   std::vector<int32_t> all_actions_;  // 0 .. n_values - 1, as often as there were rows
   std::vector<double> d_values_;
 };

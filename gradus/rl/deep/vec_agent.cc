@@ -45,7 +45,8 @@ VecAgent::VecAgent(const env::EnvFactory& make_env, const DeepConfig& config, ui
     : config_(config),
       seed_(seed),
       make_env_(make_env),
-      vec_env_(env::make_vec_env(make_env, {.num_envs = config.n_envs})),
+      vec_env_(env::make_vec_env(make_env,
+                                 {.num_envs = config.n_envs, .num_threads = static_cast<int>(config.env_threads)})),
       mdp_(mdp_of(*make_env())),
       inputs_(mdp_ == nullptr ? NetworkInputs(vec_env_->spec().observation_space)
                               : NetworkInputs(*mdp_, config.network.one_hot)),

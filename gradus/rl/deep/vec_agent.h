@@ -53,10 +53,9 @@ class VecAgent : public Agent {
   }
   // The share of the training that is done, for schedules.
   double progress() const { return static_cast<double>(steps()) / static_cast<double>(config_.total_steps); }
-  // A learning rate as the settings let it fall.
-  double decayed(double rate) const {
-    return config_.network.linear_decay ? rate * std::max(0.0, 1 - progress()) : rate;
-  }
+  // What a setting is now that falls to `share` of itself, and a learning rate.
+  double scheduled(double value, double share) const { return value * config_.schedule.factor(share, progress()); }
+  double scheduled_rate(double rate) const { return rate * config_.learning_rate_factor(progress()); }
 
   const DeepConfig config_;
 

@@ -1,0 +1,51 @@
+// How the weights of networks are learned: Adam, with clipped gradients and, in fp16, those of a scaled loss.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradus/core/safetensors.h"
+#include "gradus/optim/adamw.h"
+#include "gradus/optim/loss_scaler.h"
+#include "gradus/rl/deep/network_config.h"
+#include "gradus/rl/training_stats.h"
+#include "gradus/run/train_step.h"
+
+namespace gradus::rl {
+
+class GradientDescent {
+ public:
+  //   name  of its metrics, in front: "", "actor_" or "critic_"
+  GradientDescent(std::vector<autograd::Parameter*> parameters, const NetworkConfig& config,
+                  const optim::AdamWConfig& adam, const std::string& name = "");
+  GradientDescent(const GradientDescent&) = delete;
+  GradientDescent& operator=(const GradientDescent&) = delete;
+
+  // One step, see run::TrainStep::run. Throws diverged.
+  template <class Accumulate>
+  run::TrainStepResult run(double learning_rate, Accumulate&& accumulate) {
+    return train_step_.run(optimiser_.steps(), learning_rate, std::forward<Accumulate>(accumulate));
+  }
+  // grad_norm, unless the step was skipped, and the metrics below.
+  void add_metrics(const run::TrainStepResult& result, TrainingStats& stats) const;
+  // Where losses are scaled: loss_scale, skipped_steps (in all), small_gradients (the share that is zero or subnormal
+  // in f16).
+  void add_scaling_metrics(const run::TrainStepResult& result, TrainingStats& stats) const;
+
+  // What the gradients of the step under way are multiplied by, for those that do not come from its backward pass.
+  double loss_scale() const { return scaler_.scale(); }
+  int64_t steps() const { return optimiser_.steps(); }  // those that were skipped do not count
+
+  // Moments and the scale, by name behind `prefix`; the moments are shared.
+  void add_state(const std::string& prefix, NamedTensors& state);
+  void restore(const std::string& prefix, const NamedTensors& state);  // throws corrupt
+
+ private:
+  optim::AdamW optimiser_;
+  optim::LossScaler scaler_;
+  run::TrainStep train_step_;
+  const std::string grad_norm_, loss_scale_, skipped_steps_, small_gradients_;  // names of metrics
+};
+
+}  // namespace gradus::rl
