@@ -14,8 +14,8 @@ struct EpisodesOf {
   double terminated_share = 0;
 };
 
-// `episodes` greedy ones, each from a stream of its own and of at most `most_steps` steps. The agent must have a
-// policy.
-EpisodesOf evaluate_greedy(Agent& agent, uint64_t seed, int64_t episodes, int64_t most_steps);
+// Greedy episodes first, first + 1, ... of the seed, each from a stream of its own and of at most `most_steps` steps.
+// The agent must have a policy.
+EpisodesOf evaluate_greedy(Agent& agent, uint64_t seed, int64_t episodes, int64_t most_steps, int64_t first = 0);
 
 }  // namespace gradus::rl

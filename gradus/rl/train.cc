@@ -147,11 +147,12 @@ class TrainingRun {
   }
 
   std::vector<double> evaluate() {
-    constexpr int64_t kMostSteps = 10000;  // where the environment sets no limit
+    constexpr int64_t kMostSteps = 10000;         // where the environment sets no limit
+    constexpr int64_t kFirst = int64_t{1} << 40;  // other episodes than those that judge the checkpoint chosen by these
     std::vector<double> returns(trainees_.size());
     parallel_for(std::ssize(trainees_), [&](int64_t i) {
       const Trainee& t = trainees_[static_cast<size_t>(i)];
-      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps);
+      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps, kFirst);
       returns[static_cast<size_t>(i)] = e.total_reward.mean;
     });
     return returns;
