@@ -310,9 +310,7 @@ void Task(const GemmArguments& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1
       const int64_t a_row = g.transpose_a ? 1 : g.lda, a_k = g.transpose_a ? g.lda : 1;
       const auto* at = reinterpret_cast<const float*>(static_cast<const typename Lane::T*>(g.a) + m * a_row) + k0 * a_k;
       RowTileOf<Lane>(rows)({.a = packs_a ? packed_a.data() + (m - m0) * k : at,
-                             .a_row = packs_a         ? 1
-                                      : g.transpose_a ? 1
-                                                      : g.lda / Lane::kNumbers,
+                             .a_row = g.transpose_a ? 1 : g.lda / Lane::kNumbers,
                              .a_k = packs_a ? kTileRows : a_k,
                              .b = g.b.data + n0 / kPanel * g.b.panel_step + k0 * g.b.k_step,
                              .b_panel = g.b.panel_step,
