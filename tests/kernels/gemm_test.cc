@@ -189,6 +189,25 @@ TEST(Gemm, PackedWeightsGiveTheBitsOfPlainOnes) {
   });
 }
 
+TEST(Linear, HasTheBitsOfAProductAndThenABias) {
+  for (const int64_t rows : {1, 13, 800}) {
+    for (const int64_t n : {1, 8, 9, 20, 64, 70}) {
+      const Tensor x = random_tensor({rows, 64}, DType::f32, 1), w = random_tensor({n, 64}, DType::f32, 2);
+      const Tensor bias = random_tensor({n}, DType::f32, 3);
+      for_each_isa([&] {
+        Tensor expected = Tensor::empty({rows, n}), y = Tensor::empty({rows, n});
+        gemm(x, w, expected, {.transpose_b = true});
+        add_bias(expected, bias);
+        linear(x, w, bias, y);
+        EXPECT_TRUE(same_bits(y, expected)) << rows << " x " << n;
+        y.fill_zero();
+        linear(x, pack_matrix(w, true), bias, y);
+        EXPECT_TRUE(same_bits(y, expected)) << rows << " x " << n << " packed";
+      });
+    }
+  }
+}
+
 TEST(Gemm, ThreadCountChangesNoBit) {
   const Tensor a = random_tensor({900, 200}, DType::f32, 1), b = random_tensor({200, 300}, DType::f32, 2);
   const Tensor at = transposed<float>(a);
