@@ -145,10 +145,10 @@ bool onednn_is_worth_it(int64_t m, int64_t n, int64_t k) {
   return m >= 768 && n >= 64 && k >= 64;
 }
 
-// Whether panels are read from B where it lies: one that a first-level cache holds with what else is read, of whole
-// panels side by side.
+// Whether panels are read from B where it lies: a small one, of whole panels side by side.
 bool is_panels(const Tensor& b, bool transpose_b) {
-  return b.dtype() == DType::f32 && !transpose_b && b.numel() <= 16384 && b.dim(1) % cpu::gemm_panel_width() == 0;
+  return b.dtype() == DType::f32 && !transpose_b && b.numel() <= cpu::kReadInPlace &&
+         b.dim(1) % cpu::gemm_panel_width() == 0;
 }
 
 // C = op(A) op(B), and then + bias [N] in each row, unless it is null: of an f32 C that is assigned, and K > 0. By our

@@ -35,9 +35,6 @@ constexpr int64_t kTileRows = kLanes == 16 ? 12 : 6;
 // Rows and columns of one task: its block of B (512 x 256 floats) and of A stay in a second-level cache of 1 MiB.
 constexpr int64_t kTaskRows = kTileRows * 8;
 constexpr int64_t kTaskColumns = 256;
-// Numbers of a matrix that is read where it lies, although its rows are not side by side: little enough for the
-// second-level cache to serve, while copying it would take a good part of the time of the product.
-constexpr int64_t kInPlace = 16384;
 // Lanes of a panel that are packed at a time, so that they stay in a first-level cache; a multiple of 4.
 constexpr int64_t kPackedLanes = 64;
 
@@ -295,7 +292,7 @@ void Task(const GemmArguments& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1
   float* out = beside ? total.data() : static_cast<float*>(g.c) + m0 * g.ldc + n0;
   const int64_t out_stride = beside ? width : g.ldc;
   // A is read in place, lane by lane; [K, M] is packed first, unless it is floats and small.
-  const bool packs_a = g.transpose_a && (Lane::kNumbers == 2 || g.m * g.k > kInPlace);
+  const bool packs_a = g.transpose_a && (Lane::kNumbers == 2 || g.m * g.k > cpu::kReadInPlace);
   if (packs_a) packed_a.resize(static_cast<size_t>(k_block * kTaskRows + kLanes));
 
   if (n_k == 0) {

@@ -10,6 +10,10 @@ namespace gradus::kernels::cpu {
 
 enum class GemmLane { f32, bf16_pair };
 
+// Numbers of a matrix that is read where it lies, although its rows are not side by side: little enough for the
+// second-level cache to serve, while copying it would take a good part of the time of the product.
+inline constexpr int64_t kReadInPlace = 16384;
+
 // Columns of a packed panel on the active instruction set.
 int64_t gemm_panel_width();
 
