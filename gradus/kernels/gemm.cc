@@ -98,7 +98,9 @@ cpu::GemmRight right_operand(const Tensor& b, bool transpose_b) {
           .n = b.dim(transpose_b ? 0 : 1)};
 }
 
-Tensor pack(const cpu::GemmRight& right) {
+Tensor pack(const Tensor& b, bool transpose_b) {
+  if (b.dtype() == DType::f16) return pack(converted(b, DType::f32), transpose_b);
+  const cpu::GemmRight right = right_operand(b, transpose_b);
   Tensor panels = Tensor::empty({cpu::gemm_packed_size(right.k_lanes(), right.n)});
   cpu::gemm_pack(right, panels.data<float>());
   return panels;
@@ -114,17 +116,18 @@ Tensor with_even_columns(const Tensor& a) {
   return out;
 }
 
-// A and the panels are f32 or bf16.
+// C = op(A) op(B) by our kernel; f16 is widened, exactly, and multiplied as f32.
 void gemm_highway(const Tensor& a, const cpu::GemmPanels& b, Tensor& c, const GemmOptions& o, int64_t k,
-                  const Tensor* bias) {
+                  int64_t k_block, const Tensor* bias) {
+  if (a.dtype() == DType::f16) return gemm_highway(converted(a, DType::f32), b, c, o, k, k_block, bias);
   if (a.dtype() == DType::bf16 && !o.transpose_a && a.dim(1) % 2 != 0) {
-    return gemm_highway(with_even_columns(a), b, c, o, k, bias);
+    return gemm_highway(with_even_columns(a), b, c, o, k, k_block, bias);
   }
   cpu::gemm_packed({.lane = a.dtype() == DType::bf16 ? cpu::GemmLane::bf16_pair : cpu::GemmLane::f32,
                     .m = c.dim(0),
                     .n = c.dim(1),
                     .k = k,
-                    .k_block = gemm_k_block(k, o.transpose_a),
+                    .k_block = k_block,
                     .a = a.raw(),
                     .lda = a.dim(1),
                     .transpose_a = o.transpose_a,
@@ -134,11 +137,6 @@ void gemm_highway(const Tensor& a, const cpu::GemmPanels& b, Tensor& c, const Ge
                     .ldc = c.dim(1),
                     .accumulate = o.accumulate,
                     .bias = bias == nullptr ? nullptr : bias->data<float>()});
-}
-
-// f16 is widened, exactly, and multiplied as f32.
-Tensor multiplied_as(const Tensor& x) {
-  return x.dtype() == DType::f16 ? converted(x, DType::f32) : x;
 }
 
 bool onednn_is_worth_it(int64_t m, int64_t n, int64_t k) {
@@ -151,10 +149,45 @@ bool is_panels(const Tensor& b, bool transpose_b) {
          b.dim(1) % cpu::gemm_panel_width() == 0;
 }
 
+// The same with a plain B.
+void gemm_highway(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, int64_t k, int64_t k_block,
+                  const Tensor* bias) {
+  if (is_panels(b, o.transpose_b)) {
+    const cpu::GemmPanels panels{.data = b.data<float>(), .panel_step = cpu::gemm_panel_width(), .k_step = b.dim(1)};
+    return gemm_highway(a, panels, c, o, k, k_block, bias);
+  }
+  const Tensor panels = pack(b, o.transpose_b);
+  const int64_t lanes = b.dtype() == DType::bf16 ? (k + 1) / 2 : k;
+  gemm_highway(a, cpu::gemm_panels(panels.data<float>(), lanes), c, o, k, k_block, bias);
+}
+
+// Whether C is so narrow that its vectors would be nearly empty, and long enough for its transpose to be faster.
+bool is_narrow(const Tensor& a, const Tensor& c) {
+  return a.dtype() == DType::f32 && c.dim(1) <= 4 && c.dim(0) >= 32;
+}
+
+// The product by C^T = op(B)^T op(A)^T: each sum over k is the same.
+void gemm_narrow(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, int64_t k, int64_t k_block,
+                 const Tensor* bias) {
+  const int64_t m = c.dim(0), n = c.dim(1);
+  Tensor transposed = Tensor::empty({n, m});
+  gemm_highway(b, a, transposed, {.transpose_a = !o.transpose_b, .transpose_b = !o.transpose_a}, k, k_block, nullptr);
+  const float* from = transposed.data<float>();
+  float* to = c.data<float>();
+  for (int64_t j = 0; j < n; ++j, from += m) {
+    const float offset = bias == nullptr ? 0 : bias->data<float>()[j];
+    for (int64_t i = 0; i < m; ++i) {
+      float& x = to[i * n + j];
+      x = o.accumulate ? x + from[i] : bias == nullptr ? from[i] : from[i] + offset;
+    }
+  }
+}
+
 // C = op(A) op(B), and then + bias [N] in each row, unless it is null: of an f32 C that is assigned, and K > 0. By our
 // kernel or oneDNN's.
 void multiply(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, const Tensor* bias = nullptr) {
-  const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(o.transpose_a ? 0 : 1);
+  const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(o.transpose_a ? 0 : 1), k_block = gemm_k_block(k, o.transpose_a);
+  if (is_narrow(a, c)) return gemm_narrow(a, b, c, o, k, k_block, bias);
   const GemmBackend backend = gemm_backend();
   const bool plain = a.dtype() == DType::f32 && !o.transpose_a && !o.accumulate && k > 0;
   int64_t done = 0;
@@ -166,21 +199,17 @@ void multiply(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o,
     }
     if (done == m) return;
   }
-  Tensor rest = done == 0 ? c : c.rows(done, m);
-  const Tensor left = done == 0 ? multiplied_as(a) : a.rows(done, m);
-  if (is_panels(b, o.transpose_b)) {
-    return gemm_highway(left, {.data = b.data<float>(), .panel_step = cpu::gemm_panel_width(), .k_step = n}, rest, o, k,
-                        bias);
+  if (done > 0) {
+    Tensor rest = c.rows(done, m);
+    gemm_highway(a.rows(done, m), b, rest, o, k, k_block, bias);
+  } else {
+    gemm_highway(a, b, c, o, k, k_block, bias);
   }
-  const Tensor wide = multiplied_as(b);
-  const cpu::GemmRight right = right_operand(wide, o.transpose_b);
-  const Tensor panels = pack(right);
-  gemm_highway(left, cpu::gemm_panels(panels.data<float>(), right.k_lanes()), rest, o, k, bias);
 }
 
 void multiply(const Tensor& a, const PackedMatrix& b, Tensor& c, const Tensor* bias = nullptr) {
   const cpu::GemmPanels panels = cpu::gemm_panels(b.panels.data<float>(), b.lanes());
-  gemm_highway(multiplied_as(a), panels, c, {}, b.k, bias);
+  gemm_highway(a, panels, c, {}, b.k, gemm_k_block(b.k, false), bias);
 }
 
 }  // namespace
@@ -215,7 +244,7 @@ PackedMatrix pack_matrix(const Tensor& b, bool transpose_b) {
     return packed;
   }
   packed.panel_width = cpu::gemm_panel_width();
-  packed.panels = pack(right_operand(multiplied_as(b), transpose_b));
+  packed.panels = pack(b, transpose_b);
   return packed;
 }
 

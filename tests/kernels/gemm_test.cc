@@ -125,6 +125,7 @@ TEST(Gemm, BlocksOfALongInnerDimensionAreAddedInOrder) {
   for (const int64_t k : {511, 512, 513, 1024, 1025, 2100}) {
     Product(1, 70, k).expect_contract_everywhere();
     Product(13, 33, k).expect_contract_everywhere();
+    Product(40, 3, k).expect_contract_everywhere();  // by its transpose
   }
 }
 

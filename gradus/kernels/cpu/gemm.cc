@@ -168,9 +168,10 @@ HWY_INLINE void Tile(Tag d, const Block& g, int64_t j0, int64_t n_cols) {
     }
   }
   // A row of C and of the bias that have fewer columns go through a line of whole vectors.
-  HWY_ALIGN float line[kVectors * N], bias[kVectors * N] = {};
+  HWY_ALIGN float line[kVectors * N], bias_line[kVectors * N];
   const bool whole = n_cols == kVectors * N, add = g.add, has_bias = g.bias != nullptr;
-  if (has_bias) std::copy_n(g.bias + j0, n_cols, bias);
+  const float* bias = has_bias ? g.bias + j0 : nullptr;
+  if (has_bias && !whole) bias = std::copy_n(bias, n_cols, bias_line) - n_cols;
   float* HWY_RESTRICT c = g.c + j0;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i, c += ldc) {
@@ -180,7 +181,7 @@ HWY_INLINE void Tile(Tag d, const Block& g, int64_t j0, int64_t n_cols) {
     for (int v = 0; v < kVectors; ++v) {
       Vector sum = acc[i][v];
       if (add) sum = hn::Add(hn::LoadU(d, to + v * N), sum);
-      if (has_bias) sum = hn::Add(sum, hn::Load(d, bias + v * N));
+      if (has_bias) sum = hn::Add(sum, hn::LoadU(d, bias + v * N));
       hn::StoreU(sum, d, to + v * N);
     }
     if (!whole) std::copy_n(line, n_cols, c);
