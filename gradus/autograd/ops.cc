@@ -240,7 +240,7 @@ Var activation(Var x, Activate forward, ActivateBackward backward) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = like(d_y);
+      Tensor d_x = d_y.is_unique() ? d_y : like(d_y);  // in place, where nobody else reads it
       kernel(y.value(), d_y, d_x);
       tape.accumulate(x, std::move(d_x));
     }

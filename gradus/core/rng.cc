@@ -33,22 +33,13 @@ void Rng::refill() {
   used_ = 0;
 }
 
-uint64_t Rng::bits64() {
-  const uint64_t low = bits32();
-  return low | (uint64_t{bits32()} << 32);
-}
-
-double Rng::uniform() {
-  return static_cast<double>(bits64() >> 11) * 0x1p-53;
-}
-
 int64_t Rng::below(int64_t n) {
   require(n >= 1, "random integer below {}: the bound must be at least 1", n);
   const auto bound = static_cast<uint64_t>(n);
-  const uint64_t reject_from = UINT64_MAX - UINT64_MAX % bound;  // a multiple of the bound
   while (true) {
     const uint64_t x = bits64();
-    if (x < reject_from) return static_cast<int64_t>(x % bound);
+    // Below the largest multiple of the bound; that is not computed where x is far from it.
+    if (x <= UINT64_MAX - bound || x < UINT64_MAX - UINT64_MAX % bound) return static_cast<int64_t>(x % bound);
   }
 }
 

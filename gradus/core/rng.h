@@ -34,9 +34,12 @@ class Rng {
     if (used_ == 4) refill();
     return block_[static_cast<size_t>(used_++)];
   }
-  uint64_t bits64();
-  double uniform();      // [0, 1), 53 bits
-  float uniform_f32() {  // [0, 1), 24 bits
+  uint64_t bits64() {
+    const uint64_t low = bits32();
+    return low | (uint64_t{bits32()} << 32);
+  }
+  double uniform() { return static_cast<double>(bits64() >> 11) * 0x1p-53; }  // [0, 1), 53 bits
+  float uniform_f32() {                                                       // [0, 1), 24 bits
     return static_cast<float>(bits32() >> 8) * 0x1p-24f;
   }
   int64_t below(int64_t n);  // 0 .. n-1, unbiased; n >= 1

@@ -16,12 +16,6 @@ Shape::Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size()
   }
 }
 
-int64_t Shape::numel() const {
-  int64_t n = 1;
-  for (int i = 0; i < rank_; ++i) n *= dims_[static_cast<size_t>(i)];
-  return n;
-}
-
 std::string to_string(const Shape& shape) {
   std::string out = "[";
   for (int i = 0; i < shape.rank(); ++i) out += fmt::format("{}{}", i ? ", " : "", shape[i]);
@@ -30,17 +24,9 @@ std::string to_string(const Shape& shape) {
 
 namespace detail {
 
-struct Storage {
-  std::atomic<int> references{1};
-  int size_class = 0;  // kForeign: the block is another's
-  Device device;
-  void* address = nullptr;
-  Storage* next_free = nullptr;
-};
-
 namespace {
 
-constexpr int kForeign = -1;
+constexpr int kForeign = -1;  // the size class of a block that is another's
 
 // Free blocks by size class. Classes step by a quarter of a power of two, so that a block wastes at most a fifth.
 // The process has one, like it has one heap.
@@ -124,38 +110,11 @@ StorageCache& cache() {
 
 }  // namespace
 
-int references(const Storage* s) noexcept {
-  return s->references.load(std::memory_order_acquire);
-}
-
-void retain(Storage* s) noexcept {
-  if (s != nullptr) s->references.fetch_add(1, std::memory_order_relaxed);
-}
-
-void release(Storage* s) noexcept {
-  if (s != nullptr && s->references.fetch_sub(1, std::memory_order_acq_rel) == 1) cache().give(s);
+void recycle(Storage* s) noexcept {
+  cache().give(s);
 }
 
 }  // namespace detail
-
-Tensor::Tensor(const Tensor& other) noexcept
-    : storage_(other.storage_), data_(other.data_), shape_(other.shape_), dtype_(other.dtype_) {
-  detail::retain(storage_);
-}
-
-Tensor::Tensor(Tensor&& other) noexcept
-    : storage_(std::exchange(other.storage_, nullptr)),
-      data_(std::exchange(other.data_, nullptr)),
-      shape_(std::exchange(other.shape_, Shape{})),
-      dtype_(other.dtype_) {}
-
-Tensor& Tensor::operator=(Tensor other) noexcept {
-  std::swap(storage_, other.storage_);
-  std::swap(data_, other.data_);
-  std::swap(shape_, other.shape_);
-  std::swap(dtype_, other.dtype_);
-  return *this;
-}
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   Tensor t;
@@ -180,10 +139,6 @@ Tensor Tensor::over(void* elements, Shape shape, DType dtype) {
   t.shape_ = shape;
   t.dtype_ = dtype;
   return t;
-}
-
-Device Tensor::device() const {
-  return storage_ ? storage_->device : Device{};
 }
 
 Tensor Tensor::view(Shape shape) const {
@@ -224,7 +179,7 @@ void Tensor::fill_zero() {
 }
 
 bool Tensor::is_unique() const {
-  return storage_ != nullptr && detail::references(storage_) == 1;
+  return storage_ != nullptr && storage_->references.load(std::memory_order_acquire) == 1;
 }
 
 void Tensor::wrong_dtype(DType wanted) const {

@@ -27,8 +27,16 @@ class Shape {
 
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
-  int64_t numel() const;
-  bool operator==(const Shape&) const = default;
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank_; ++i) n *= dims_[static_cast<size_t>(i)];
+    return n;
+  }
+  bool operator==(const Shape& other) const {  // in words: to call memcmp costs more than to compare
+    int64_t different = rank_ ^ other.rank_;
+    for (size_t i = 0; i < dims_.size(); ++i) different |= dims_[i] ^ other.dims_[i];
+    return different == 0;
+  }
 
  private:
   std::array<int64_t, kMaxRank> dims_{};
@@ -38,17 +46,45 @@ class Shape {
 std::string to_string(const Shape& shape);  // "[4, 8]"
 
 namespace detail {
-struct Storage;  // reference-counted block; tensor.cc
-void retain(Storage* s) noexcept;
-void release(Storage* s) noexcept;
+
+// A block of elements and how many tensors share it.
+struct Storage {
+  std::atomic<int> references{1};
+  int size_class = 0;  // of the recycler in tensor.cc
+  Device device;
+  void* address = nullptr;
+  Storage* next_free = nullptr;
+};
+void recycle(Storage* s) noexcept;
+
+inline void retain(Storage* s) noexcept {
+  if (s != nullptr) s->references.fetch_add(1, std::memory_order_relaxed);
+}
+inline void release(Storage* s) noexcept {
+  if (s != nullptr && s->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(s);
+}
+
 }  // namespace detail
 
 class Tensor {
  public:
   Tensor() = default;  // undefined: no elements, no shape
-  Tensor(const Tensor& other) noexcept;
-  Tensor(Tensor&& other) noexcept;
-  Tensor& operator=(Tensor other) noexcept;
+  Tensor(const Tensor& other) noexcept
+      : storage_(other.storage_), data_(other.data_), shape_(other.shape_), dtype_(other.dtype_) {
+    detail::retain(storage_);
+  }
+  Tensor(Tensor&& other) noexcept
+      : storage_(std::exchange(other.storage_, nullptr)),
+        data_(std::exchange(other.data_, nullptr)),
+        shape_(std::exchange(other.shape_, Shape{})),
+        dtype_(other.dtype_) {}
+  Tensor& operator=(Tensor other) noexcept {
+    std::swap(storage_, other.storage_);
+    std::swap(data_, other.data_);
+    std::swap(shape_, other.shape_);
+    std::swap(dtype_, other.dtype_);
+    return *this;
+  }
   ~Tensor() { detail::release(storage_); }
 
   // Elements are uninitialised / zero. Throws exhausted when memory is.
@@ -65,7 +101,7 @@ class Tensor {
   int rank() const { return shape_.rank(); }
   int64_t numel() const { return shape_.numel(); }
   DType dtype() const { return dtype_; }
-  Device device() const;
+  Device device() const { return storage_ != nullptr ? storage_->device : Device{}; }
   std::size_t bytes() const { return static_cast<std::size_t>(numel()) * size_of(dtype_); }
 
   // Typed access; throws invalid_argument when T is not the tensor's dtype.
