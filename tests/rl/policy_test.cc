@@ -167,7 +167,7 @@ TEST_P(Head, FisherProductsAreThoseOfTheDenseMatrix) {
   ASSERT_EQ(jacobian.n_weights(), std::ssize(w));
   const auto n = static_cast<size_t>(policy.head().n_outputs());
   const std::vector<double> out(policy.forward(x).begin(), policy.forward(x).end());
-  const std::vector<double> log_std(policy.log_std().begin(), policy.log_std().end());
+  const Deviations deviations = policy.deviations();
   // grad_w mean KL at weights w2, by differences; F v by the difference of two of these.
   const auto divergence_gradient = [&](std::vector<double> w2) {
     std::vector<double> g(w2.size());
@@ -177,8 +177,8 @@ TEST_P(Head, FisherProductsAreThoseOfTheDenseMatrix) {
         const std::span<const double> now = policy.forward(x);
         double sum = 0;
         for (int64_t r = 0; r < kRows; ++r) {
-          sum += policy.head().kl(std::span(out).subspan(static_cast<size_t>(r) * n, n), log_std, policy.row(now, r),
-                                  policy.log_std());
+          sum += policy.head().kl(std::span(out).subspan(static_cast<size_t>(r) * n, n), deviations, policy.row(now, r),
+                                  policy.deviations());
         }
         return sum / kRows;
       });

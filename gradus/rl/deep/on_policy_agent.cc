@@ -53,7 +53,7 @@ int64_t OnPolicyAgent::train(int64_t done, int64_t until, uint64_t, TrainingStat
 }
 
 double OnPolicyAgent::act(std::span<const double> outputs, Rng& rng, std::span<float> action) {
-  return policy_.head().sample(outputs, policy_.log_std(), rng, action);
+  return policy_.head().sample(outputs, policy_.deviations(), rng, action);
 }
 
 void OnPolicyAgent::collect(TrainingStats& stats) {
@@ -112,21 +112,22 @@ void OnPolicyAgent::begin_batch(std::span<const int64_t> rows) {
     return std::span(x);
   };
   batch_.d_outputs = zeros(d_outputs_, batch_.outputs.size());
-  batch_.d_log_std = zeros(d_log_std_, policy_.log_std().size());
+  batch_.d_log_std = zeros(d_log_std_, policy_.deviations().size());
   batch_.d_values = zeros(d_values_, batch_.values.size());
 }
 
 double OnPolicyAgent::log_prob(const Batch& b, size_t k) const {
-  return policy_.head().log_prob(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.log_std(), action(b.rows[k]));
+  return policy_.head().log_prob(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.deviations(),
+                                 action(b.rows[k]));
 }
 
 double OnPolicyAgent::entropy(const Batch& b, size_t k) const {
-  return policy_.head().entropy(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.log_std());
+  return policy_.head().entropy(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.deviations());
 }
 
 void OnPolicyAgent::add_policy_gradient(Batch& b, size_t k, double by_log_prob, double by_entropy) {
   const auto n = static_cast<size_t>(policy_.head().n_outputs());
-  policy_.head().add_gradient(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.log_std(), action(b.rows[k]),
+  policy_.head().add_gradient(policy_.row(b.outputs, static_cast<int64_t>(k)), policy_.deviations(), action(b.rows[k]),
                               by_log_prob, by_entropy, b.d_outputs.subspan(k * n, n), b.d_log_std);
 }
 
@@ -157,19 +158,19 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
 }
 
 void OnPolicyAgent::get_distribution(Distribution& d) {
-  const std::span<const double> outputs = policy_.forward(rollout_.x), log_std = policy_.log_std();
+  const std::span<const double> outputs = policy_.forward(rollout_.x);
   d.outputs.assign(outputs.begin(), outputs.end());
-  d.log_std.assign(log_std.begin(), log_std.end());
+  d.deviations = policy_.deviations();
 }
 
 double OnPolicyAgent::log_ratio(const Distribution& now, int64_t i) const {
-  return policy_.head().log_prob(row(now, i), now.log_std, action(i)) - rollout_.log_probs[static_cast<size_t>(i)];
+  return policy_.head().log_prob(row(now, i), now.deviations, action(i)) - rollout_.log_probs[static_cast<size_t>(i)];
 }
 
 double OnPolicyAgent::mean_kl(const Distribution& old, const Distribution& now) const {
   double sum = 0;
   for (int64_t i = 0; i < rollout_.rows(); ++i) {
-    sum += policy_.head().kl(row(old, i), old.log_std, row(now, i), now.log_std);
+    sum += policy_.head().kl(row(old, i), old.deviations, row(now, i), now.deviations);
   }
   return sum / static_cast<double>(rollout_.rows());
 }

@@ -75,7 +75,8 @@ class OnPolicyAgent : public VecAgent {
 
   // 3. The policy in all rows at once.
   struct Distribution {
-    std::vector<double> outputs, log_std;
+    std::vector<double> outputs;
+    Deviations deviations;
   };
   void get_distribution(Distribution& d);
   std::span<const double> row(const Distribution& d, int64_t i) const { return policy_.row(d.outputs, i); }

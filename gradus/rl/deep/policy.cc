@@ -30,23 +30,24 @@ Policy::Policy(const nn::MlpConfig& config, const env::Space& actions, nn::Preci
       log_std_(static_cast<size_t>(head_.n_log_std())) {
   if (!log_std_.empty()) parameters_.push_back(&log_std_parameter_);
   kernels::fill(log_std_parameter_.value, log_std);
-  read_log_std();
+  read_deviations();
 }
 
-void Policy::read_log_std() {
+void Policy::read_deviations() {
   const Tensor& value = log_std_parameter_.value;
   for (size_t i = 0; i < log_std_.size(); ++i) {
     log_std_[i] = value.dtype() == DType::f64 ? value.span<double>()[i] : static_cast<double>(value.span<float>()[i]);
   }
+  deviations_.assign(log_std_);
 }
 
 std::span<const double> Policy::forward(const Tensor& x) {
-  read_log_std();
+  read_deviations();
   return network_.forward(x);
 }
 
 std::span<const double> Policy::record(const Tensor& x) {
-  read_log_std();
+  read_deviations();
   return network_.record(x);
 }
 

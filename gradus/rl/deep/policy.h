@@ -21,7 +21,7 @@ class Policy {
 
   const PolicyHead& head() const { return head_; }
   // [n_log_std]; those of the last `forward` or `record`.
-  std::span<const double> log_std() const { return log_std_; }
+  const Deviations& deviations() const { return deviations_; }
 
   // Outputs [rows * n_outputs], valid until the next call of the same function.
   //   x  [rows, inputs] f32
@@ -45,13 +45,14 @@ class Policy {
   void restore(const std::string& prefix, const NamedTensors& state);  // throws corrupt
 
  private:
-  void read_log_std();
+  void read_deviations();
 
   PolicyHead head_;
   Network network_;
   autograd::Parameter log_std_parameter_;         // [n_log_std]
   std::vector<autograd::Parameter*> parameters_;  // the network's, and the deviations', if there are any
-  std::vector<double> log_std_;
+  std::vector<double> log_std_;                   // as doubles
+  Deviations deviations_;
 };
 
 }  // namespace gradus::rl

@@ -27,11 +27,24 @@ size_t number_of(std::span<const float> action) {
 
 }  // namespace
 
+void Deviations::assign(std::span<const double> log_std) {
+  if (std::ranges::equal(log_, log_std)) return;
+  log_.assign(log_std.begin(), log_std.end());
+  sigma_.resize(log_.size());
+  per_sigma_.resize(log_.size());
+  log_volume_ = 0;
+  for (size_t i = 0; i < log_.size(); ++i) {
+    sigma_[i] = std::exp(log_[i]);
+    per_sigma_[i] = std::exp(-log_[i]);
+    log_volume_ += log_[i] + kHalfLogTwoPi;
+  }
+}
+
 PolicyHead::PolicyHead(const env::Space& actions)
     : categorical_(std::holds_alternative<env::Discrete>(actions)),
       n_outputs_(categorical_ ? std::get<env::Discrete>(actions).n : env::size_of(actions)) {}
 
-double PolicyHead::sample(Row out, Row log_std, Rng& rng, std::span<float> action) const {
+double PolicyHead::sample(Row out, const Deviations& deviations, Rng& rng, std::span<float> action) const {
   if (categorical_) {
     const double log_sum = log_sum_exp(out);
     double u = rng.uniform();
@@ -43,8 +56,8 @@ double PolicyHead::sample(Row out, Row log_std, Rng& rng, std::span<float> actio
     action[0] = static_cast<float>(a);
     return out[a] - log_sum;
   }
-  for (size_t i = 0; i < out.size(); ++i) action[i] = static_cast<float>(out[i] + std::exp(log_std[i]) * rng.normal());
-  return log_prob(out, log_std, action);
+  for (size_t i = 0; i < out.size(); ++i) action[i] = static_cast<float>(out[i] + deviations.sigma(i) * rng.normal());
+  return log_prob(out, deviations, action);
 }
 
 void PolicyHead::mode(Row out, std::span<float> action) const {
@@ -55,28 +68,25 @@ void PolicyHead::mode(Row out, std::span<float> action) const {
   for (size_t i = 0; i < out.size(); ++i) action[i] = static_cast<float>(out[i]);
 }
 
-double PolicyHead::log_prob(Row out, Row log_std, std::span<const float> action) const {
+double PolicyHead::log_prob(Row out, const Deviations& deviations, std::span<const float> action) const {
   if (categorical_) return out[number_of(action)] - log_sum_exp(out);
-  double sum = 0;
+  double squares = 0;
   for (size_t i = 0; i < out.size(); ++i) {
-    const double z = (static_cast<double>(action[i]) - out[i]) * std::exp(-log_std[i]);
-    sum -= 0.5 * z * z + log_std[i] + kHalfLogTwoPi;
+    const double z = (static_cast<double>(action[i]) - out[i]) * deviations.per_sigma(i);
+    squares += z * z;
   }
-  return sum;
+  return -0.5 * squares - deviations.log_volume();
 }
 
-double PolicyHead::entropy(Row out, Row log_std) const {
+double PolicyHead::entropy(Row out, const Deviations& deviations) const {
+  if (!categorical_) return deviations.log_volume() + 0.5 * static_cast<double>(out.size());
   double h = 0;
-  if (categorical_) {
-    const double log_sum = log_sum_exp(out);
-    for (const double x : out) h -= std::exp(x - log_sum) * (x - log_sum);
-  } else {
-    for (const double s : log_std) h += s + kHalfLogTwoPi + 0.5;
-  }
+  const double log_sum = log_sum_exp(out);
+  for (const double x : out) h -= std::exp(x - log_sum) * (x - log_sum);
   return h;
 }
 
-double PolicyHead::kl(Row old_out, Row old_log_std, Row out, Row log_std) const {
+double PolicyHead::kl(Row old_out, const Deviations& old_deviations, Row out, const Deviations& deviations) const {
   double kl = 0;
   if (categorical_) {
     const double old_sum = log_sum_exp(old_out), sum = log_sum_exp(out);
@@ -86,17 +96,18 @@ double PolicyHead::kl(Row old_out, Row old_log_std, Row out, Row log_std) const 
     }
   } else {
     for (size_t i = 0; i < out.size(); ++i) {
-      const double ratio = std::exp(old_log_std[i] - log_std[i]), z = (old_out[i] - out[i]) * std::exp(-log_std[i]);
-      kl += log_std[i] - old_log_std[i] + 0.5 * (ratio * ratio + z * z - 1);
+      const double difference = deviations.log(i) - old_deviations.log(i);
+      const double ratio = std::exp(-difference), z = (old_out[i] - out[i]) * deviations.per_sigma(i);
+      kl += difference + 0.5 * (ratio * ratio + z * z - 1);
     }
   }
   return kl;
 }
 
-void PolicyHead::add_gradient(Row out, Row log_std, std::span<const float> action, double by_log_prob,
+void PolicyHead::add_gradient(Row out, const Deviations& deviations, std::span<const float> action, double by_log_prob,
                               double by_entropy, std::span<double> d_out, std::span<double> d_log_std) const {
   if (categorical_) {
-    const double log_sum = log_sum_exp(out), h = by_entropy == 0 ? 0 : entropy(out, log_std);
+    const double log_sum = log_sum_exp(out), h = by_entropy == 0 ? 0 : entropy(out, deviations);
     for (size_t i = 0; i < out.size(); ++i) {
       const double log_p = out[i] - log_sum, p = std::exp(log_p);
       d_out[i] -= by_log_prob * p + by_entropy * p * (log_p + h);  // dH/dx_i = -p_i (log p_i + H)
@@ -105,13 +116,13 @@ void PolicyHead::add_gradient(Row out, Row log_std, std::span<const float> actio
     return;
   }
   for (size_t i = 0; i < out.size(); ++i) {
-    const double per_sigma = std::exp(-log_std[i]), z = (static_cast<double>(action[i]) - out[i]) * per_sigma;
+    const double per_sigma = deviations.per_sigma(i), z = (static_cast<double>(action[i]) - out[i]) * per_sigma;
     d_out[i] += by_log_prob * z * per_sigma;
     d_log_std[i] += by_log_prob * (z * z - 1) + by_entropy;
   }
 }
 
-void PolicyHead::fisher(Row out, Row log_std, Row v_out, Row v_log_std, std::span<double> u_out,
+void PolicyHead::fisher(Row out, const Deviations& deviations, Row v_out, Row v_log_std, std::span<double> u_out,
                         std::span<double> u_log_std) const {
   if (categorical_) {
     const double log_sum = log_sum_exp(out);
@@ -121,7 +132,7 @@ void PolicyHead::fisher(Row out, Row log_std, Row v_out, Row v_log_std, std::spa
     return;
   }
   for (size_t i = 0; i < out.size(); ++i) {
-    u_out[i] = v_out[i] * std::exp(-2 * log_std[i]);
+    u_out[i] = v_out[i] * deviations.per_sigma(i) * deviations.per_sigma(i);
     u_log_std[i] = 2 * v_log_std[i];
   }
 }

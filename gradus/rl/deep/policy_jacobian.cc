@@ -10,7 +10,7 @@ void PolicyJacobian::at(const Tensor& x) {
   jacobian_.at(x);
   const std::span<const double> out = policy_.forward(x);
   out_.assign(out.begin(), out.end());
-  log_std_.assign(policy_.log_std().begin(), policy_.log_std().end());
+  deviations_ = policy_.deviations();
   Jv_.resize(out_.size());
   MJv_.resize(out_.size());
 }
@@ -22,7 +22,7 @@ void PolicyJacobian::fisher_times(std::span<const double> v, std::span<double> o
   const std::span<const double> v_log_std = v.subspan(n_network);
   jacobian_.times(v.first(n_network), Jv_);
   for (size_t i = 0; i < out_.size(); i += n) {
-    policy_.head().fisher(std::span(out_).subspan(i, n), log_std_, std::span(Jv_).subspan(i, n), v_log_std,
+    policy_.head().fisher(std::span(out_).subspan(i, n), deviations_, std::span(Jv_).subspan(i, n), v_log_std,
                           std::span(MJv_).subspan(i, n), out.subspan(n_network));
   }
   jacobian_.transposed_times(MJv_, out.first(n_network));

@@ -32,8 +32,9 @@ class PolicyJacobian {
  private:
   Policy& policy_;
   nn::MlpJacobian jacobian_;
-  std::vector<double> out_, log_std_;  // of the policy at x
-  std::vector<double> Jv_, MJv_;       // [rows * n_outputs]
+  std::vector<double> out_;  // of the policy at x
+  Deviations deviations_;
+  std::vector<double> Jv_, MJv_;  // [rows * n_outputs]
 };
 
 }  // namespace gradus::rl

@@ -37,7 +37,7 @@ class Ppo final : public OnPolicyAgent {
   // The gradient of -mean(min(r A, clip(r, 1 - c, 1 + c) A)) - ent_coef mean(H) + vf_coef mean((R - v)^2). Returns the
   // sum of r - 1 - log r, an estimate of the divergence (Schulman 2020, "Approximating KL divergence").
   double surrogate(Batch& b, bool first, TrainingStats& stats) {
-    const auto n = static_cast<double>(b.rows.size());
+    const auto n = static_cast<double>(b.rows.size()), per_row = 1 / n;
     const double clip_range = scheduled(c().clip_range, config_.schedule.clip_range_share), entropy_weight = ent_coef();
     A_.resize(b.rows.size());
     const std::span<double> A(A_);
@@ -48,9 +48,9 @@ class Ppo final : public OnPolicyAgent {
       const auto row = static_cast<size_t>(b.rows[k]);
       const double log_r = log_prob(b, k) - rollout().log_probs[row], r = std::exp(log_r);
       const bool cut = A[k] > 0 ? r > 1 + clip_range : r < 1 - clip_range;
-      add_policy_gradient(b, k, cut ? 0 : -r * A[k] / n, -entropy_weight / n);
+      add_policy_gradient(b, k, cut ? 0 : -r * A[k] * per_row, -entropy_weight * per_row);
       const double error = returns_[row] - b.values[k];
-      b.d_values[k] = -2 * c().vf_coef * error / n;
+      b.d_values[k] = -2 * c().vf_coef * error * per_row;
       kl += r - 1 - log_r;
       clipped += cut;
       entropies += entropy(b, k);

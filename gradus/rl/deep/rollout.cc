@@ -30,9 +30,10 @@ void generalized_advantages(const Rollout& r, double gamma, double lambda, std::
 void normalize(std::span<double> x) {
   const auto n = static_cast<double>(x.size());
   double mean = 0, squares = 0;
-  for (const double v : x) mean += v / n;
-  for (const double v : x) squares += (v - mean) * (v - mean) / n;
-  const double scale = 1 / (std::sqrt(squares) + 1e-8);
+  for (const double v : x) mean += v;
+  mean /= n;
+  for (const double v : x) squares += (v - mean) * (v - mean);
+  const double scale = 1 / (std::sqrt(squares / n) + 1e-8);
   for (double& v : x) v = (v - mean) * scale;
 }
 

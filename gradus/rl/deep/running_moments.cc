@@ -8,7 +8,8 @@ void RunningMoments::add(std::span<const double> rows) {
   if (rows.empty()) return;
   for (size_t i = 0; i < n; ++i) {
     double mean = 0, squares = 0;
-    for (size_t k = i; k < rows.size(); k += n) mean += rows[k] / n_rows;
+    for (size_t k = i; k < rows.size(); k += n) mean += rows[k];
+    mean /= n_rows;
     for (size_t k = i; k < rows.size(); k += n) squares += (rows[k] - mean) * (rows[k] - mean);
     const auto column = static_cast<int64_t>(i);
     double &all_mean = moments_(0, column), &all_squares = moments_(1, column), &count = moments_(2, column);

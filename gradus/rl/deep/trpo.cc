@@ -88,14 +88,14 @@ class TrustRegion final : public OnPolicyAgent {
   // g = grad L at the old policy, where the ratio is 1: mean(A grad log pi).
   void estimate_gradient() {
     d_out_.assign(old_.outputs.size(), 0.0);
-    d_log_std_.assign(old_.log_std.size(), 0.0);
+    d_log_std_.assign(old_.deviations.size(), 0.0);
     const auto n = static_cast<size_t>(policy().head().n_outputs());
     const auto rows = static_cast<double>(rollout().rows());
     const double entropy_weight = ent_coef();
     for (int64_t i = 0; i < rollout().rows(); ++i) {
       const auto k = static_cast<size_t>(i);
-      policy().head().add_gradient(row(old_, i), old_.log_std, action(i), advantages_[k] / rows, entropy_weight / rows,
-                                   std::span(d_out_).subspan(k * n, n), d_log_std_);
+      policy().head().add_gradient(row(old_, i), old_.deviations, action(i), advantages_[k] / rows,
+                                   entropy_weight / rows, std::span(d_out_).subspan(k * n, n), d_log_std_);
     }
     g_.resize(static_cast<size_t>(jacobian_.n_weights()));
     jacobian_.gradient(d_out_, d_log_std_, g_);
