@@ -15,8 +15,8 @@
 
 namespace gradus::rl {
 
-// The standard deviations of a Gaussian, and what its densities need of them: exp for each row would cost more than all
-// the rest of the row.
+// The standard deviations of a Gaussian, and what its densities need of them: to take exp for each row would cost more
+// than all the rest of the row. The density at the means is exp(-log_volume).
 class Deviations {
  public:
   Deviations() = default;
@@ -27,9 +27,7 @@ class Deviations {
   double log(size_t i) const { return log_[i]; }
   double sigma(size_t i) const { return sigma_[i]; }
   double per_sigma(size_t i) const { return per_sigma_[i]; }  // 1 / sigma
-  double log_volume() const {
-    return log_volume_;
-  }  // sum_i log(sigma_i sqrt(2 pi)): the density at the means is exp of -this
+  double log_volume() const { return log_volume_; }           // sum_i log(sigma_i sqrt(2 pi))
 
  private:
   std::vector<double> log_, sigma_, per_sigma_;
