@@ -157,7 +157,7 @@ void gemm_highway(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions
     return gemm_highway(a, panels, c, o, k, k_block, bias);
   }
   const Tensor panels = pack(b, o.transpose_b);
-  const int64_t lanes = b.dtype() == DType::bf16 ? (k + 1) / 2 : k;
+  const int64_t lanes = right_operand(b, o.transpose_b).k_lanes();
   gemm_highway(a, cpu::gemm_panels(panels.data<float>(), lanes), c, o, k, k_block, bias);
 }
 
