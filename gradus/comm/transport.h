@@ -1,0 +1,126 @@
+// How bytes travel between the ranks of a group: one primitive, `exchange`, from which every schedule (ring, doubling,
+// pairwise, ...) is made. Threads, shared memory, TCP, MPI and the simulator's virtual clock are transports; so are
+// decorators that trace, delay or break another one. What the bytes mean is no matter of this file.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <string_view>
+
+#include "gradus/core/dtype.h"
+#include "gradus/core/error.h"
+#include "gradus/kernels/combine.h"
+
+namespace gradus::comm {
+
+enum class Operation : uint8_t { none, barrier, broadcast, gather, all_gather, reduce_scatter, all_reduce, all_to_all };
+std::string_view name(Operation operation);
+
+// One collective call as a rank made it. Ranks whose calls of one sequence number differ in anything but the call site
+// have lost each other. Plain bytes: it lies in shared memory and travels in messages.
+struct Call {
+  uint64_t sequence = 0;  // calls of the group, from 1
+  Operation operation = Operation::none;
+  kernels::ReduceOp op = kernels::ReduceOp::sum;
+  DType dtype = DType::u8;
+  int32_t root = -1;
+  int64_t count = 0;        // elements of the whole vector
+  uint64_t partition = 0;   // hash of how it is cut into slices
+  uint32_t line = 0;        // of the call site
+  char file[44] = {};       // its file's name, cut from the left
+
+  void set_site(const std::source_location& site);
+  bool matches(const Call& other) const;
+  // 64 bits of all that must agree; differs with near certainty when it does not. Never 0.
+  uint64_t tag() const;
+};
+std::string to_string(const Call& call);  // "all_reduce of 1024 f32 (sum), call 17 at gradus/run/train_step.cc:12"
+
+// Takes an incoming message piece by piece, in order; each piece lies where the transport has it and is gone afterwards.
+class Sink {
+ public:
+  using Function = void (*)(void* context, const std::byte* piece, size_t offset, size_t bytes);
+  Sink() = default;
+  Sink(Function function, void* context) : function_(function), context_(context) {}
+  template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, Sink>)
+  Sink(F& f)  // f outlives the sink
+      : function_([](void* c, const std::byte* p, size_t o, size_t n) { (*static_cast<F*>(c))(p, o, n); }), context_(&f) {}
+  void operator()(const std::byte* piece, size_t offset, size_t bytes) const { function_(context_, piece, offset, bytes); }
+
+ private:
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+};
+
+inline constexpr int kNobody = -1;
+
+struct Outgoing {
+  int to = kNobody;
+  const std::byte* data = nullptr;
+  size_t bytes = 0;
+};
+struct Incoming {
+  int from = kNobody;
+  size_t bytes = 0;
+  Sink sink{};           // gets pieces of whole 64 bytes, the last but one
+  bool reduced = false;  // the sink computes rather than copies: the simulator's cost
+};
+
+struct Traffic {
+  int64_t messages = 0, bytes_sent = 0, bytes_received = 0;
+};
+
+// Of one rank. One thread at a time calls everything but abort(), lost() and watch().
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string_view name() const = 0;  // "threads", "shm", "tcp", "mpi", "nccl", "simulated"
+
+  // The next collective: its messages carry call.tag(). A message of another tag means that the peer made another call:
+  // exchange then throws invalid_argument that names both.
+  virtual void begin(const Call& call) = 0;
+
+  // Sends one message and receives one, at once: neither waits for the other. Returns when the outgoing bytes may
+  // change and all incoming pieces were taken. Either part may be absent (kNobody), never both; peers are other ranks.
+  // Between two ranks messages keep their order. Throws timeout after the deadline, peer_lost when a peer is gone or
+  // the transport was aborted.
+  virtual void exchange(const Outgoing& out, const Incoming& in) = 0;
+
+  // Every wait of the current call ends by then.
+  void set_deadline(std::chrono::steady_clock::time_point deadline) { deadline_ = deadline; }
+
+  // Ends every wait, here and on all peers, now and from now on: they throw peer_lost with `reason`. The first reason
+  // stays. Any thread; never throws, never waits.
+  virtual void abort(const std::string& reason) noexcept = 0;
+
+  // Once in a while, from a thread of its own: shows the peers that this rank lives, and aborts when one of them does
+  // not. Returns the reason when the transport is aborted.
+  virtual std::optional<std::string> watch() = 0;
+
+  // What rank `peer` is doing, as far as this one can know.
+  virtual std::optional<Call> call_of(int peer) const = 0;
+
+  const Traffic& traffic() const { return traffic_; }
+
+ protected:
+  std::chrono::steady_clock::time_point deadline() const { return deadline_; }
+  Traffic traffic_;
+
+ private:
+  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
+};
+
+}  // namespace gradus::comm
