@@ -49,8 +49,8 @@ void all_reduce_doubling(Job& job) {
 void all_reduce_rabenseifner(Job& job) {
   const int P = job.size(), r = job.rank();
   if (!std::has_single_bit(static_cast<unsigned>(P))) {
-    fail(ErrorCode::unsupported, "all_reduce: rabenseifner is for 2, 4, 8, ... ranks, but there are {}; take ring or pairwise",
-         P);
+    fail(ErrorCode::unsupported,
+         "all_reduce: rabenseifner is for 2, 4, 8, ... ranks, but there are {}; take ring or pairwise", P);
   }
   // 1. The part [begin, end) that is still this rank's halves at every distance.
   struct Part {

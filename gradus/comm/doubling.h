@@ -1,6 +1,6 @@
-// Partners at distance 1, 2, 4, ...: log2(P) steps. Reduced in this order, neighbours first, sums have the canonical order
-// of kernels::combine when P is a power of two. Other P fold: each of the first 2 (P - P') ranks of odd number gives its
-// vector to its left neighbour, P' = 2^floor(lg P), and gets the result back; that is an order of its own.
+// Partners at distance 1, 2, 4, ...: log2(P) steps. Reduced in this order, neighbours first, sums have the canonical
+// order of kernels::combine when P is a power of two. Other P fold: each of the first 2 (P - P') ranks of odd number
+// gives its vector to its left neighbour, P' = 2^floor(lg P), and gets the result back; that is an order of its own.
 #pragma once
 
 #include "gradus/comm/schedule.h"
@@ -8,7 +8,8 @@
 namespace gradus::comm {
 
 // Whole vectors, for short ones. Cost: lg P (alpha + n (beta + gamma)), and 2 (alpha + n beta) + n gamma when P folds.
-// Source: Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in MPICH", section 4.5.
+// Source: Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in MPICH",
+// section 4.5.
 void all_reduce_doubling(Job& job);
 
 // Rabenseifner's: halves, quarters, ... of the vector are reduced at distance 1, 2, 4, ..., then gathered the way back.

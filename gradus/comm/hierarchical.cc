@@ -56,7 +56,8 @@ bool hierarchical_is_canonical(std::span<const int> host_of) {
 void all_reduce_hierarchical(Job& job, std::span<const int> host_of) {
   if (!hierarchical_is_possible(host_of)) {
     fail(ErrorCode::unsupported,
-         "all_reduce: hierarchical needs two hosts or more with equally many ranks each, at least 2; take ring or pairwise");
+         "all_reduce: hierarchical needs two hosts or more with equally many ranks each, at least 2; take ring or "
+         "pairwise");
   }
   const auto hosts = ranks_by_host(host_of);
   const std::vector<int>& local_ranks = hosts.at(host_of[static_cast<size_t>(job.rank())]);

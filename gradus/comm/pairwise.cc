@@ -24,14 +24,14 @@ void all_reduce_pairwise(Job& job) {
   all_gather_ring(job);
 }
 
-void all_to_all_pairwise(Job& job, std::byte* y) {
+void all_to_all_pairwise(Job& job) {
   const int P = job.size(), r = job.rank();
   const size_t bytes = job.slice_bytes(r);
-  job.arithmetic.copy(job.slice_data(r), y + bytes * static_cast<size_t>(r), bytes);
+  job.arithmetic.copy(job.slice_data(r), job.y + bytes * static_cast<size_t>(r), bytes);
   for (int step = 1; step < P; ++step) {
     const int to = (r + step) % P, from = (r + P - step) % P;
     exchange_copy(job, {.to = to, .data = job.slice_data(to), .bytes = bytes}, from, bytes,
-                  y + bytes * static_cast<size_t>(from));
+                  job.y + bytes * static_cast<size_t>(from));
   }
 }
 

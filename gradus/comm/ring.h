@@ -8,9 +8,9 @@
 
 namespace gradus::comm {
 
-// Slice r of x becomes its reduction over all ranks; the other slices are left as partial results. Slice k is reduced in
-// the order of ranks k + 1, k + 2, ..., k: the same bits run after run, but another order for each slice.
-// Cost: (P - 1) alpha + (P - 1)/P n (beta + gamma).
+// Slice r of x becomes its reduction over all ranks; the other slices are left as partial results. Slice k is reduced
+// in the order of ranks k + 1, k + 2, ..., k: the same bits run after run, but another order for each slice. Cost: (P -
+// 1) alpha + (P - 1)/P n (beta + gamma).
 void reduce_scatter_ring(Job& job);
 
 // Slice k of x becomes that of rank k. Cost: (P - 1) alpha + (P - 1)/P n beta.

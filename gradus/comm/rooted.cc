@@ -7,7 +7,8 @@ namespace gradus::comm {
 void broadcast_binomial(Job& job, int root) {
   const int P = job.size(), me = (job.rank() + P - root) % P;  // counted from the root
   int distance = 1;
-  while (distance < P && (me & distance) == 0) distance *= 2;  // the lowest bit of `me` is the step in which it receives
+  while (distance < P && (me & distance) == 0)
+    distance *= 2;  // the lowest bit of `me` is the step in which it receives
   if (me != 0) exchange_copy(job, {}, (me - distance + root) % P, job.bytes(), job.x);
   for (distance /= 2; distance >= 1; distance /= 2) {
     if (me + distance < P) {

@@ -42,7 +42,9 @@ std::vector<int64_t> even_bounds(int64_t count, int n_slices) {
 }
 
 void exchange_copy(Job& job, const Outgoing& out, int from, size_t bytes, std::byte* to) {
-  const auto copy = [&](const std::byte* piece, size_t offset, size_t n) { job.arithmetic.copy(piece, to + offset, n); };
+  const auto copy = [&](const std::byte* piece, size_t offset, size_t n) {
+    job.arithmetic.copy(piece, to + offset, n);
+  };
   job.transport.exchange(out, {.from = from, .bytes = bytes, .sink = copy});
 }
 

@@ -1,9 +1,9 @@
-// What the schedules of this room (ring.h, pairwise.h, doubling.h, ...) work on. A schedule is a function that says which
-// rank sends what to whom, step by step; it touches elements only through `Arithmetic`, so that the simulator can run
-// the same code over memory that is not there.
+// What the schedules of this room (ring.h, pairwise.h, doubling.h, ...) work on. A schedule is a function that says
+// which rank sends what to whom, step by step; it touches elements only through `Arithmetic`, so that the simulator can
+// run the same code over memory that is not there.
 //
-// Notation, here and in the schedules: P ranks, r this one, n bytes of the whole vector; alpha seconds per message, beta
-// per byte sent, gamma per byte reduced. Slice k of the vector is elements [bounds[k], bounds[k + 1]).
+// Notation, here and in the schedules: P ranks, r this one, n bytes of the whole vector; alpha seconds per message,
+// beta per byte sent, gamma per byte reduced. Slice k of the vector is elements [bounds[k], bounds[k + 1]).
 #pragma once
 
 #include <cstdint>
@@ -62,6 +62,7 @@ struct Job {
   std::byte* x = nullptr;           // the whole vector, bounds.back() elements
   size_t element = 1;               // bytes of an element
   std::span<const int64_t> bounds;  // [P + 1], ascending from 0
+  std::byte* y = nullptr;           // of all_to_all: as large as x
 
   int rank() const { return transport.rank(); }
   int size() const { return transport.size(); }
@@ -70,9 +71,13 @@ struct Job {
 
   // Slice k, any k: taken modulo P.
   int slice(int k) const { return ((k % size()) + size()) % size(); }
-  int64_t slice_count(int k) const { return bounds[static_cast<size_t>(slice(k)) + 1] - bounds[static_cast<size_t>(slice(k))]; }
+  int64_t slice_count(int k) const {
+    return bounds[static_cast<size_t>(slice(k)) + 1] - bounds[static_cast<size_t>(slice(k))];
+  }
   size_t slice_bytes(int k) const { return static_cast<size_t>(slice_count(k)) * element; }
-  std::byte* slice_data(int k) const { return x + static_cast<size_t>(bounds[static_cast<size_t>(slice(k))]) * element; }
+  std::byte* slice_data(int k) const {
+    return x + static_cast<size_t>(bounds[static_cast<size_t>(slice(k))]) * element;
+  }
 };
 
 // The slices 0, n/P, 2n/P, ...: sizes differ by at most one.

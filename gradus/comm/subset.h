@@ -10,7 +10,7 @@ namespace gradus::comm {
 class Subset final : public Transport {
  public:
   // members  ranks of `whole`, ascending, this one among them; `whole` outlives the object and keeps the call, the
-  //          deadline and the traffic
+  //          timeout and the traffic
   Subset(Transport& whole, std::vector<int> members);
 
   int rank() const override { return rank_; }
@@ -18,8 +18,9 @@ class Subset final : public Transport {
   std::string_view name() const override { return whole_.name(); }
   void begin(const Call& call) override { whole_.begin(call); }
   void exchange(const Outgoing& out, const Incoming& in) override;
-  void abort(const std::string& reason) noexcept override { whole_.abort(reason); }
-  std::optional<std::string> watch() override { return whole_.watch(); }
+  void abort(const Error& error) noexcept override { whole_.abort(error); }
+  std::optional<Error> aborted() const override { return whole_.aborted(); }
+  void watch() override { whole_.watch(); }
   std::optional<Call> call_of(int peer) const override { return whole_.call_of(members_[static_cast<size_t>(peer)]); }
 
  private:

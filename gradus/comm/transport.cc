@@ -7,8 +7,8 @@ namespace gradus::comm {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> kOperations = {"none",       "barrier",        "broadcast",  "gather",
-                                                         "all_gather", "reduce_scatter", "all_reduce", "all_to_all"};
+constexpr std::array<std::string_view, kOperations> kNames = {
+    "none", "barrier", "broadcast", "gather", "all_gather", "reduce_scatter", "all_reduce", "all_to_all"};
 
 uint64_t mixed(uint64_t hash, uint64_t word) {  // splitmix64's finaliser over a running hash
   uint64_t z = (hash ^ word) + 0x9e3779b97f4a7c15u;
@@ -31,7 +31,7 @@ std::string_view last_part(std::string_view path, size_t most) {
 }  // namespace
 
 std::string_view name(Operation operation) {
-  return kOperations[static_cast<size_t>(operation)];
+  return kNames[static_cast<size_t>(operation)];
 }
 
 void Call::set_site(const std::source_location& site) {
@@ -62,6 +62,10 @@ std::string to_string(const Call& call) {
   }
   if (call.root >= 0) text += fmt::format(", root {}", call.root);
   return text + fmt::format(", call {} at {}:{}", call.sequence, call.file, call.line);
+}
+
+void Transport::run_native(const NativeAlgorithm&, Job&) {
+  GRADUS_CHECK(!"a transport with native algorithms runs them");
 }
 
 }  // namespace gradus::comm

@@ -1,5 +1,5 @@
-// Element by element, many arrays become one: what collectives reduce with. The arrays are raw memory, since they lie in
-// slots that are shared with other processes. Runs on the calling thread alone: the ranks are the parallelism.
+// Element by element, many arrays become one: what collectives reduce with. The arrays are raw memory, since they lie
+// in slots that are shared with other processes. Runs on the calling thread alone: the ranks are the parallelism.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ enum class ReduceOp : uint8_t { sum, mean, min, max, prod };
 std::string_view name(ReduceOp op);
 
 // y[i] = T(x_0[i], ..., x_{n-1}[i]) over the arrays' order, where T is the canonical tree: neighbours first,
-// ((x0 + x1) + (x2 + x3)) + ..., by the rule of a binary counter: two partial results of equal height become one; what is
-// left when n is no power of two is added from the right, the smallest first. It depends on n alone, never on the
+// ((x0 + x1) + (x2 + x3)) + ..., by the rule of a binary counter: two partial results of equal height become one; what
+// is left when n is no power of two is added from the right, the smallest first. It depends on n alone, never on the
 // position of an element or on `count`.
 //   xs     n >= 1 arrays of `count` elements of `dtype` (any but none of it aligned beyond the dtype's size)
 //   y      [count]; may be one of xs, partial overlap is not allowed
