@@ -92,6 +92,10 @@ void Ranks::wait() {
   if (state_->error) std::rethrow_exception(state_->error);
 }
 
+void Ranks::abort(const Error& error) noexcept {
+  state_->group->abort(error);
+}
+
 comm::Group& Ranks::group() {
   wait();
   return *state_->group;

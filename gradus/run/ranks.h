@@ -57,6 +57,9 @@ class Ranks {
   // Returns when all that was posted is done. Throws its first error.
   void wait();
 
+  // This rank cannot go on: all others end with its error, wherever they are. Never throws.
+  void abort(const Error& error) noexcept;
+
   // For collective calls on the calling thread: waits for what was posted first.
   comm::Group& group();
 
