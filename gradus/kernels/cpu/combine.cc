@@ -163,7 +163,7 @@ HWY_NOINLINE void CombineN(const void* const* xs, Range range, Finish finish, Ou
   if (i < range.count) ForHalves(hn::Half<D>(), i, range.count, combine);
 }
 
-constexpr size_t kBlockBytes = 4096;  // of a partial result: two of them and what they are made of fit the L1 cache
+constexpr size_t kBlockBytes = 2048;  // of a partial result: two of them and what they are made of fit the L1 cache
 
 template <class Op, class In, class Out, class Finish>
 void Combine(Arrays xs, Range range, Finish finish, Out* y);
