@@ -93,6 +93,7 @@ class Group {
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
+  int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }
   const Recorder& recorder() const { return recorder_; }

@@ -77,6 +77,14 @@ Ranks::Ranks(std::unique_ptr<comm::Group> group, const ParallelConfig& config)
 
 Ranks::~Ranks() = default;
 
+std::string Ranks::about() const {
+  std::string text = fmt::format("{} {} over {}, {} {}", size_, size_ == 1 ? "rank" : "ranks",
+                                 state_->group->transport_name(), shards_, shards_ == 1 ? "shard" : "shards");
+  if (config_.zero > 0) text += fmt::format(", ZeRO {}", config_.zero);
+  if (config_.wire != "f32") text += fmt::format(", {} on the wire", config_.wire);
+  return text;
+}
+
 void Ranks::post(std::function<void(comm::Group&)> work) {
   if (size_ == 1) return work(*state_->group);
   {
