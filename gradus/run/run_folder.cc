@@ -138,7 +138,7 @@ struct Run::State {
   std::optional<RunLock> lock;  // none of a follower, and no writer
   int64_t last_step = 0;
   std::unique_ptr<MetricsWriter> writer;  // last: it ends before the lock is given back
-  std::string config_toml;              // of a follower
+  std::string config_toml;                // of a follower
 };
 
 Run::Run(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -164,7 +164,8 @@ Run::Run(const fs::path& directory, RunOptions options) {
     make_directory(paths.checkpoints());
     LogSinks logs = create_logs(paths, clock);
     write_file_atomically(paths.record(), to_json(facts));  // last: with it the folder is a run
-    state_.reset(new State{paths, std::move(facts), std::move(lock), 0, std::make_unique<MetricsWriter>(std::move(logs)), {}});
+    state_.reset(
+        new State{paths, std::move(facts), std::move(lock), 0, std::make_unique<MetricsWriter>(std::move(logs)), {}});
   } catch (...) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(directory, ignored)) fs::remove_all(entry.path(), ignored);
@@ -175,8 +176,8 @@ Run::Run(const fs::path& directory, RunOptions options) {
 
 Run Run::follower(const fs::path& directory, RunOptions options, int64_t last_step) {
   RunFacts facts{options.seed, options.keep_checkpoints, std::move(options.record)};
-  return Run(std::unique_ptr<State>(new State{RunPaths{directory}, std::move(facts), std::nullopt, last_step,
-                                              nullptr, std::move(options.config_toml)}));
+  return Run(std::unique_ptr<State>(new State{RunPaths{directory}, std::move(facts), std::nullopt, last_step, nullptr,
+                                              std::move(options.config_toml)}));
 }
 
 ResumedRun Run::open(const fs::path& directory, Clock clock) {
@@ -198,8 +199,12 @@ ResumedRun Run::open(const fs::path& directory, Clock clock) {
           name);
   Checkpoint checkpoint = load_checkpoint(*folder);
   LogSinks logs = reopen_logs(paths, to_marks(checkpoint.marks, *folder), clock);
-  Run run(std::unique_ptr<State>(
-      new State{paths, std::move(facts), std::move(lock), checkpoint.step, std::make_unique<MetricsWriter>(std::move(logs)), {}}));
+  Run run(std::unique_ptr<State>(new State{paths,
+                                           std::move(facts),
+                                           std::move(lock),
+                                           checkpoint.step,
+                                           std::make_unique<MetricsWriter>(std::move(logs)),
+                                           {}}));
   return {std::move(run), std::move(checkpoint)};
 }
 
