@@ -91,18 +91,17 @@ class MpiTransport final : public Transport {
 
   void exchange(const Outgoing& out, const Incoming& in) override {
     requests_.clear();
-    MPI_Request header_request = MPI_REQUEST_NULL;
-    Header incoming;
+    header_request_ = MPI_REQUEST_NULL;
     if (in.from != kNobody) {
-      check(MPI_Irecv(&incoming, sizeof incoming, MPI_BYTE, in.from, kHeader, data_, &header_request), "MPI_Irecv");
+      check(MPI_Irecv(&incoming_, sizeof incoming_, MPI_BYTE, in.from, kHeader, data_, &header_request_), "MPI_Irecv");
       std::byte* const to = received_.bytes(in.bytes);
       for_parts(in.bytes, [&](size_t at, int n) {
         check(MPI_Irecv(to + at, n, MPI_BYTE, in.from, kBody, data_, &requests_.emplace_back()), "MPI_Irecv");
       });
     }
-    const Header outgoing{call_.tag(), out.bytes};
+    outgoing_ = {call_.tag(), out.bytes};
     if (out.to != kNobody) {
-      check(MPI_Isend(&outgoing, sizeof outgoing, MPI_BYTE, out.to, kHeader, data_, &requests_.emplace_back()),
+      check(MPI_Isend(&outgoing_, sizeof outgoing_, MPI_BYTE, out.to, kHeader, data_, &requests_.emplace_back()),
             "MPI_Isend");
       for_parts(out.bytes, [&](size_t at, int n) {
         check(MPI_Isend(out.data + at, n, MPI_BYTE, out.to, kBody, data_, &requests_.emplace_back()), "MPI_Isend");
@@ -111,8 +110,8 @@ class MpiTransport final : public Transport {
       traffic_.bytes_sent += static_cast<int64_t>(out.bytes);
     }
     if (in.from != kNobody) {
-      complete(std::span(&header_request, 1), in.from);
-      if (incoming.tag != outgoing.tag || incoming.bytes != in.bytes) differ_from(in.from);
+      complete(std::span(&header_request_, 1), in.from);
+      if (incoming_.tag != outgoing_.tag || incoming_.bytes != in.bytes) differ_from(in.from);
     }
     complete(requests_, in.from != kNobody ? in.from : out.to);
     if (in.from == kNobody) return;
@@ -313,6 +312,9 @@ class MpiTransport final : public Transport {
   int rank_ = 0, size_ = 1;
   Abort abort_;
   Scratch received_;
+  // What MPI may still write to when a call was given up.
+  Header incoming_, outgoing_;
+  MPI_Request header_request_ = MPI_REQUEST_NULL;
   std::vector<MPI_Request> requests_;
   mutable std::mutex mutex_;  // of call_ and calls_
   Call call_;
