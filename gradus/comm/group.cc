@@ -78,7 +78,7 @@ void Group::barrier(Site site) {
 
 std::span<const int64_t> Group::slices(std::span<const int64_t> bounds, int64_t count) {
   if (bounds.empty()) {
-    if (even_.empty() || even_.back() != count) even_ = even_bounds(count, size());
+    if (even_.empty() || even_.back() != count) even_bounds(count, size(), even_);
     return even_;
   }
   require(static_cast<int>(bounds.size()) == size() + 1 && bounds.front() == 0 && bounds.back() == count &&
