@@ -11,15 +11,15 @@
 namespace gradus::comm {
 
 struct Environment {
-  std::string launcher;  // "variables" (RANK), "Open MPI", "PMI", "Slurm"; empty: nobody launched this process
+  std::string launcher = {};  // "variables" (RANK), "Open MPI", "PMI", "Slurm"; empty: nobody launched this process
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 0;  // among the ranks of this host; size 0: not known
-  std::string master_address;          // where rank 0 listens; a name or an address
+  std::string master_address = {};     // where rank 0 listens; a name or an address
   int master_port = 0;
-  std::string token;      // the job's secret; may be empty
-  std::string interface;  // as in interfaces.h; empty: the one that leads to rank 0
-  int restarts = 0;       // how often the job was started again
-  std::optional<std::chrono::milliseconds> timeout;
+  std::string token = {};      // the job's secret; may be empty
+  std::string interface = {};  // as in interfaces.h; empty: the one that leads to rank 0
+  int restarts = 0;            // how often the job was started again
+  std::optional<std::chrono::milliseconds> timeout = {};
 };
 
 // Looks a variable up; null when it is not set. std::getenv is one.

@@ -19,10 +19,10 @@ using Warn = std::function<void(const std::string& text)>;
 struct Peer {
   int rank = 0, size = 0;
   int pid = 0;
-  std::string version;  // of the program
-  std::string host;     // its name
-  std::string host_id;  // equal for processes that can share memory and abstract sockets
-  std::string address;  // where it listens
+  std::string version = {};  // of the program
+  std::string host = {};     // its name
+  std::string host_id = {};  // equal for processes that can share memory and abstract sockets
+  std::string address = {};  // where it listens
   int port = 0;
 
   std::string text() const;  // "rank 2 (process 4711 on node3)"

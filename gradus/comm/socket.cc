@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <random>
 
 #include "gradus/core/error.h"
 
@@ -119,6 +120,21 @@ Descriptor listen_at(const Address& address) {
     fail(ErrorCode::io, "listen: cannot listen at {}: {}{}", address.text(), what_went_wrong(error), advice);
   }
   return s;
+}
+
+int free_port(const std::string& host) {
+  constexpr int kFirst = 20'000, kPorts = 12'000, kAttempts = 200;
+  std::random_device random;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const int port = kFirst + static_cast<int>(random() % kPorts);
+    try {
+      listen_at(resolve(host, port).front());
+      return port;
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::io) throw;
+    }
+  }
+  fail(ErrorCode::exhausted, "listen: no free port was found at {}", host);
 }
 
 bool wait_ready(int fd, short events, Deadline deadline) {

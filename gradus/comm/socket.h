@@ -53,6 +53,9 @@ std::vector<Address> resolve(const std::string& host, int port);
 // A socket that listens there; port 0 takes a free one. Throws io: the port is taken, or no interface has the address.
 Descriptor listen_at(const Address& address);
 
+// A port of 20000 to 31999, where systems take no ports for clients, that nobody listens at now.
+int free_port(const std::string& host);
+
 // What comes to the listener next.
 Descriptor accept_from(const Descriptor& listener, Deadline deadline);
 

@@ -28,6 +28,15 @@ std::string message(char kind, std::string_view what) {
 
 }  // namespace
 
+std::optional<Call> parse_call(std::string_view bytes) {
+  Call call;
+  if (bytes.size() != sizeof call) return std::nullopt;
+  std::memcpy(static_cast<void*>(&call), bytes.data(), sizeof call);
+  const bool known = static_cast<size_t>(call.operation) < kOperations && call.op <= kernels::ReduceOp::prod &&
+                     call.dtype <= DType::u8 && call.file[sizeof call.file - 1] == '\0';
+  return known ? std::optional(call) : std::nullopt;
+}
+
 ControlChannel::ControlChannel(std::vector<Peer> peers, std::vector<Descriptor> sockets, milliseconds lost_after)
     : peers_(std::move(peers)), lost_after_(lost_after), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!wake_) fail(ErrorCode::exhausted, "control: the system has no event left; raise the limit of open files");
@@ -160,9 +169,7 @@ std::optional<Error> ControlChannel::understand(Line& line) {
     const char kind = line.incoming[0];
     line.incoming.erase(0, kHead + n);
     if (kind == kBye) line.left = true;
-    if (kind == kBeat && n == sizeof(Call)) {
-      std::memcpy(static_cast<void*>(&line.call.emplace()), what.data(), n);
-    }
+    if (kind == kBeat) line.call = parse_call(what);
     if (kind == kAbort && n > 0 && !error) error = Error(static_cast<ErrorCode>(what[0]), what.substr(1));
   }
   return error;

@@ -18,6 +18,9 @@
 
 namespace gradus::comm {
 
+// The call that a peer described, byte by byte; nothing when these are none.
+std::optional<Call> parse_call(std::string_view bytes);
+
 class ControlChannel {
  public:
   // sockets     [P] by rank; empty ones have no say

@@ -199,10 +199,10 @@ class TcpTransport final : public Transport {
     Header h;
     std::memcpy(static_cast<void*>(&h), from.inbox.data(), kHeader);
     from.inbox.drop(kHeader);
-    from.call = h.call;
+    from.call = parse_call({reinterpret_cast<const char*>(&h.call), sizeof h.call});
     header_taken_ = true;
     if (h.tag != header_.tag || h.bytes != in_.bytes) {
-      fail(ErrorCode::invalid_argument, "{}", mismatch(rank_, header_.call, in_.from, h.call));
+      fail(ErrorCode::invalid_argument, "{}", mismatch(rank_, header_.call, in_.from, from.call));
     }
   }
 
