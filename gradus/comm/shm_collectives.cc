@@ -7,6 +7,17 @@
 namespace gradus::comm {
 
 namespace {
+
+constexpr std::array kAlgorithms = {NativeAlgorithm{"one-shot", Operation::all_reduce, true, kOneShotBytes},
+                                    NativeAlgorithm{"one-shot", Operation::reduce_scatter, true, kOneShotBytes},
+                                    NativeAlgorithm{"one-shot", Operation::all_gather, true, kOneShotBytes},
+                                    NativeAlgorithm{"one-shot", Operation::barrier, true, kOneShotBytes},
+                                    NativeAlgorithm{"mirrored", Operation::all_reduce, true},
+                                    NativeAlgorithm{"two-shot", Operation::all_reduce, true},
+                                    NativeAlgorithm{"two-shot", Operation::reduce_scatter, true},
+                                    NativeAlgorithm{"staged", Operation::all_gather, true},
+                                    NativeAlgorithm{"staged", Operation::broadcast, true}};
+
 size_t env(const char* n, size_t d) {
   const char* e = std::getenv(n);
   return e ? strtoull(e, nullptr, 10) : d;
@@ -18,32 +29,25 @@ ShmCollectives::ShmCollectives(ShmRank& me, Traffic& traffic)
       segment_(me.segment()),
       traffic_(traffic),
       contributions_(static_cast<size_t>(me.size())),
-      passed_(static_cast<size_t>(me.size())) {
-  const size_t short_bytes = kOneShotBytes;
-  for (const Operation o :
-       {Operation::all_reduce, Operation::reduce_scatter, Operation::all_gather, Operation::barrier}) {
-    algorithms_.push_back({"one-shot", o, true, short_bytes});
-  }
-  algorithms_.push_back({"mirrored", Operation::all_reduce, true});
-  algorithms_.push_back({"two-shot", Operation::all_reduce, true});
-  algorithms_.push_back({"two-shot", Operation::reduce_scatter, true});
-  algorithms_.push_back({"staged", Operation::all_gather, true});
-  algorithms_.push_back({"staged", Operation::broadcast, true});
+      passed_(static_cast<size_t>(me.size())) {}
+
+std::span<const NativeAlgorithm> ShmCollectives::algorithms() {
+  return kAlgorithms;
 }
 
 void ShmCollectives::run(const NativeAlgorithm& algorithm, Job& job) {
-  if (algorithm.name == "one-shot") return one_shot(job);
-  if (algorithm.name == "mirrored") return mirrored_all_reduce(job);
-  switch (algorithm.operation) {
-    case Operation::all_reduce:
-      return two_shot_reduce(job, true);
-    case Operation::reduce_scatter:
-      return two_shot_reduce(job, false);
-    case Operation::all_gather:
-      return staged_all_gather(job);
-    default:
-      return staged_broadcast(job, me_.call().root);
-  }
+  using Method = void (ShmCollectives::*)(Job&);
+  static constexpr std::array<Method, kAlgorithms.size()> kMethods = {// in the order of kAlgorithms
+                                                                      &ShmCollectives::one_shot,
+                                                                      &ShmCollectives::one_shot,
+                                                                      &ShmCollectives::one_shot,
+                                                                      &ShmCollectives::one_shot,
+                                                                      &ShmCollectives::mirrored_all_reduce,
+                                                                      &ShmCollectives::two_shot_all_reduce,
+                                                                      &ShmCollectives::two_shot_reduce_scatter,
+                                                                      &ShmCollectives::staged_all_gather,
+                                                                      &ShmCollectives::staged_broadcast};
+  (this->*kMethods[static_cast<size_t>(&algorithm - kAlgorithms.data())])(job);
 }
 
 // Every rank gives its whole vector to all, and takes what it needs. Who finds a note of the next turn but one has seen
@@ -177,7 +181,7 @@ void ShmCollectives::collect_parts(Job& job, uint64_t c) {
 // Chunk by chunk each rank stages its contributions, then reduces its part of all of them, then collects the others'
 // results. What it waits for was begun by the others one step before.
 // Cost: 3 c alpha + 2 (P - 1)/P n beta + n gamma.
-void ShmCollectives::two_shot_reduce(Job& job, bool for_all) {
+void ShmCollectives::two_shot(Job& job, bool for_all) {
   size_t longest = 0;
   for (int k = 0; k < me_.size(); ++k) longest = std::max(longest, job.slice_bytes(k));
   cut(longest);
@@ -249,7 +253,8 @@ void ShmCollectives::staged_all_gather(Job& job) {
 }
 
 // The root stages, all others read at once. Cost: c alpha + n beta.
-void ShmCollectives::staged_broadcast(Job& job, int root) {
+void ShmCollectives::staged_broadcast(Job& job) {
+  const int root = me_.call().root;
   cut(job.bytes());
   if (me_.rank() != root) put(segment_.stage(me_.rank(), first_), first_);  // shows the call
   for (uint64_t c = 0; c < n_chunks_; ++c) {

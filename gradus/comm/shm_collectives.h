@@ -19,8 +19,8 @@ class ShmCollectives {
   // Both outlive the object.
   ShmCollectives(ShmRank& me, Traffic& traffic);
 
-  std::span<const NativeAlgorithm> algorithms() const { return algorithms_; }
-  void run(const NativeAlgorithm& algorithm, Job& job);
+  static std::span<const NativeAlgorithm> algorithms();
+  void run(const NativeAlgorithm& algorithm, Job& job);  // one of these very objects
 
  private:
   // The part of chunk c that belongs to rank k: of its slice of the vector.
@@ -34,9 +34,11 @@ class ShmCollectives {
   const std::byte* note_of(int peer, size_t bytes);
 
   void mirrored_all_reduce(Job& job);
-  void two_shot_reduce(Job& job, bool for_all);
+  void two_shot_all_reduce(Job& job) { two_shot(job, true); }
+  void two_shot_reduce_scatter(Job& job) { two_shot(job, false); }
+  void two_shot(Job& job, bool for_all);
   void staged_all_gather(Job& job);
-  void staged_broadcast(Job& job, int root);
+  void staged_broadcast(Job& job);
 
   void stage_parts(Job& job, uint64_t c);
   void reduce_part(Job& job, uint64_t c, bool for_all);
@@ -53,7 +55,6 @@ class ShmCollectives {
   ShmRank& me_;
   const ShmSegment& segment_;
   Traffic& traffic_;
-  std::vector<NativeAlgorithm> algorithms_;
   std::vector<const void*> contributions_;  // [P]
   std::vector<uint64_t> passed_;            // by peer, as last seen
   uint64_t first_ = 0;                      // chunk of the collective in hand, counted over all of them
