@@ -120,6 +120,8 @@ class Group {
   Scratch scratch_, widened_;
   std::vector<int64_t> even_;  // the bounds of the last even partition
   uint64_t sequence_ = 0;
+  Call site_;  // of the last call, as a call shows it
+  const char* site_file_ = nullptr;
   std::optional<Error> closed_;  // why, once it is
 };
 
