@@ -77,6 +77,11 @@ void Group::barrier(Site site) {
   run({.operation = Operation::barrier}, Buffer(nullptr, 0, DType::u8), site);
 }
 
+int Group::ranks_on_this_host() const {
+  if (options_.host_of.empty()) return size();
+  return static_cast<int>(std::ranges::count(options_.host_of, options_.host_of[static_cast<size_t>(rank())]));
+}
+
 std::span<const int64_t> Group::slices(std::span<const int64_t> bounds, int64_t count) {
   if (bounds.empty()) {
     if (even_.empty() || even_.back() != count) even_bounds(count, size(), even_);

@@ -90,9 +90,13 @@ class Group {
   // Returns when all ranks have called it.
   void barrier(Site site = Site::current());
 
+  // From now on this algorithm, on all ranks alike, for an operation; "" gives the choice back to the table.
+  void force(Operation operation, const std::string& algorithm) { options_.forced[operation] = algorithm; }
+
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
+  int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }
   const Recorder& recorder() const { return recorder_; }

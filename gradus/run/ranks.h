@@ -46,6 +46,7 @@ class Ranks {
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool is_first() const { return rank_ == 0; }
+  std::string about() const;  // a line for the user: "4 ranks over tcp, 8 shards"
   const ParallelConfig& config() const { return config_; }
 
   // Of a batch: this rank computes [first_shard(), first_shard() + shards() / size()).
