@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+
+#include "gradus/comm/streaming_copy.h"
 #include <cstring>
 
 namespace gradus::comm {
@@ -56,7 +58,9 @@ void ShmCollectives::run(const NativeAlgorithm& algorithm, Job& job) {
 void ShmCollectives::one_shot(Job& job) {
   const size_t bytes = job.bytes();
   ShmNote& note = segment_.note(me_.rank(), turn_);
-  std::memcpy(bytes <= sizeof note.line ? note.line : note.lines, job.x, bytes);
+  static const size_t nt = env("SHM_NT", 1024);
+  if (bytes < nt) std::memcpy(bytes <= sizeof note.line ? note.line : note.lines, job.x, bytes);
+  else streaming_copy(note.lines, job.x, bytes);
   note.tag.store(me_.tag(), std::memory_order_release);
   me_.ring_all();
   switch (me_.call().operation) {
@@ -148,7 +152,7 @@ void ShmCollectives::stage_parts(Job& job, uint64_t c) {
   for (int k = 0; k < me_.size(); ++k) {
     if (k == me_.rank()) continue;
     const Part p = part(job, k, c);
-    std::memcpy(slot.data() + static_cast<size_t>(k) * part_bytes_, p.data, p.bytes);
+    streaming_copy(slot.data() + static_cast<size_t>(k) * part_bytes_, p.data, p.bytes);
   }
   put(slot, chunk);
 }
@@ -164,7 +168,7 @@ void ShmCollectives::reduce_part(Job& job, uint64_t c, bool for_all) {
   job.arithmetic.combine_all(contributions_, p.data, static_cast<int64_t>(p.bytes / job.element));
   if (!for_all) return pass(chunk);
   ShmSlot& slot = segment_.result(r, chunk);
-  std::memcpy(slot.data(), p.data, p.bytes);
+  streaming_copy(slot.data(), p.data, p.bytes);
   put(slot, chunk);
 }
 
@@ -214,7 +218,7 @@ void ShmCollectives::mirrored_all_reduce(Job& job) {
       const Part p = chunk_part(step);
       wait_until_passed(first_ + step);
       ShmSlot& slot = segment_.stage(me_.rank(), first_ + step);
-      std::memcpy(slot.data(), p.data, p.bytes);
+      streaming_copy(slot.data(), p.data, p.bytes);
       put(slot, first_ + step);
     }
     if (step == 0) continue;
@@ -241,7 +245,7 @@ void ShmCollectives::staged_all_gather(Job& job) {
       const Part p = part(job, me_.rank(), step);
       wait_until_passed(first_ + step);
       ShmSlot& slot = segment_.result(me_.rank(), first_ + step);
-      std::memcpy(slot.data(), p.data, p.bytes);
+      streaming_copy(slot.data(), p.data, p.bytes);
       put(slot, first_ + step);
     }
     if (step >= 1) collect_parts(job, step - 1);
@@ -263,7 +267,7 @@ void ShmCollectives::staged_broadcast(Job& job) {
     ShmSlot& slot = segment_.result(root, chunk);
     if (me_.rank() == root) {
       wait_until_passed(chunk);
-      std::memcpy(slot.data(), job.x + begin, bytes);
+      streaming_copy(slot.data(), job.x + begin, bytes);
       put(slot, chunk);
       for (int k = 0; c == 0 && k < me_.size(); ++k) {
         if (k != root) wait_until_put(k, segment_.stage(k, chunk), chunk);

@@ -9,6 +9,7 @@
 #include "gradus/comm/schedule.h"
 #include "gradus/comm/shm_collectives.h"
 #include "gradus/comm/shm_rank.h"
+#include "gradus/comm/streaming_copy.h"
 
 namespace gradus::comm {
 
@@ -112,7 +113,7 @@ class ShmTransport final : public Transport {
     const size_t piece = std::min(segment_.channel_bytes(), out.bytes - message.offset);
     slot.tag = me_.tag();
     slot.bytes = out.bytes;
-    if (piece > 0) std::memcpy(slot.data(), out.data + message.offset, piece);
+    streaming_copy(slot.data(), out.data + message.offset, piece);
     slot.full.store(n + 1, std::memory_order_release);
     me_.ring(out.to);
     message.advance(piece);
