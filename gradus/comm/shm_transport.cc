@@ -100,7 +100,7 @@ class ShmTransport final : public Transport {
   uint64_t under_way(int to) {
     return sent_to(to) - segment_.channel_taken(rank(), to).load(std::memory_order_acquire);
   }
-  bool has_room(int to) { return under_way(to) < kShmSlots; }
+  bool has_room(int to) { return under_way(to) < kChannelSlots; }
   bool is_empty(int to) { return under_way(to) == 0; }
   bool has_come(int from) {
     const uint64_t next = received_from(from);
