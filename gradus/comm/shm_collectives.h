@@ -34,6 +34,8 @@ class ShmCollectives {
 
   void one_shot(Job& job);
   void one_shot_reduce(Job& job, int64_t begin, int64_t end);
+  void write_note(const std::byte* x, size_t bytes);
+  void claim_note(size_t bytes);
   const std::byte* note_of(int peer, size_t bytes);  // the payload, once it is there
 
   void two_shot_all_reduce(Job& job) { two_shot(job, true); }
@@ -68,6 +70,7 @@ class ShmCollectives {
   // Short collectives so far, and the tags of the last ones, by turn.
   uint64_t turn_ = 0;
   std::array<uint64_t, 2> tags_ = {};
+  std::vector<std::array<std::byte, ShmNote::kInLines>> payloads_;  // [P] out of their lines
   // Long ones: the first chunk of the one in hand, how many there are, and how many each rank passed when last seen.
   uint64_t first_ = 0, n_chunks_ = 0;
   size_t part_bytes_ = 0;

@@ -30,11 +30,17 @@ struct alignas(kLinePair) ShmSlot {
   std::byte* data() { return reinterpret_cast<std::byte*>(this) + kLine; }  // aligned to a line
 };
 
-// What one rank gives to a short collective: no flag but the tag itself, in the line where short vectors lie.
+// What one rank gives to a short collective. A few lines carry a tag each, so that their way to a reader is one way at
+// once and not that of a flag, then that of what it announces; more bytes lie behind them, and the first tag tells.
 struct alignas(kLinePair) ShmNote {
-  std::atomic<uint64_t> tag{0};  // of the call whose payload lies here whole
-  std::byte line[kLine - sizeof(uint64_t)];
-  std::byte lines[kOneShotBytes];
+  struct Line {
+    std::atomic<uint64_t> tag{0};  // of the call that the payload belongs to
+    std::byte payload[kLine - sizeof(uint64_t)];
+  };
+  static constexpr size_t kLines = 5, kInLines = kLines * sizeof(Line::payload);
+
+  Line lines[kLines];
+  alignas(kLinePair) std::byte bytes[kOneShotBytes];
 };
 
 // Where things begin, in bytes from the beginning of the segment, for P ranks.
