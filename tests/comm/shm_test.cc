@@ -204,6 +204,27 @@ TEST(Shm, TypesAndOperationsAreTheKernels) {
   }
 }
 
+TEST(Shm, TheTableTakesItsOwnAlgorithms) {
+  EXPECT_THAT(run_shm(3, {},
+                      [](Group& group) {
+                        const auto chosen = [&] { return group.recorder().entries().back().algorithm; };
+                        std::vector<float> x(1025);
+                        group.all_reduce(std::span(x).first(1024));
+                        EXPECT_EQ(chosen(), "one-shot");
+                        group.all_reduce(std::span(x));
+                        EXPECT_EQ(chosen(), "two-shot");
+                        group.reduce_scatter(std::span(x));
+                        EXPECT_EQ(chosen(), "two-shot");
+                        group.all_gather(std::span(x));
+                        EXPECT_EQ(chosen(), "staged");
+                        group.broadcast(std::span(x));
+                        EXPECT_EQ(chosen(), "staged");
+                        group.barrier();
+                        EXPECT_EQ(chosen(), "one-shot");
+                      }),
+              Each(""));
+}
+
 TEST(Shm, UnevenAndEmptySlicesAreScatteredAndGathered) {
   for (const std::string algorithm : {"one-shot", "two-shot"}) {
     const std::string gather = algorithm == "one-shot" ? "one-shot" : "staged";
