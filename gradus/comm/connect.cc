@@ -77,6 +77,7 @@ std::unique_ptr<Group> connect(const Environment& environment, GroupOptions opti
           "connect: there is no transport {}; there are {}", how.transport, fmt::join(kTransports, ", "));
   if (environment.size == 1) return std::make_unique<Group>(ThreadWorld(1).transport(0), std::move(options));
   if (environment.timeout) options.timeout = *environment.timeout;
+  options.restarts = environment.restarts;
   const auto connect_timeout =
       environment.timeout ? std::min(*environment.timeout, how.connect_timeout) : how.connect_timeout;
   const Meeting meeting = rendezvous(
