@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "gradus/comm/shared_state.h"
 #include "gradus/core/rng.h"
 
 namespace gradus::comm {
@@ -10,6 +11,8 @@ namespace gradus::comm {
 namespace {
 
 constexpr size_t kGrain = 64;  // bytes of which pieces are multiples
+constexpr int kSpins = 100;
+constexpr double kYields = 1.0 / 16;
 
 class FaultyTransport final : public Transport {
  public:
@@ -64,10 +67,12 @@ class FaultyTransport final : public Transport {
   }
 
  private:
+  // Mostly spins, since who yields to a busy machine is away for long.
   void dawdle() {
     for (int turns = static_cast<int>(rng_.uniform() * faults_.most_turns); turns > 0; --turns) {
-      std::this_thread::yield();
+      for (int spin = 0; spin < kSpins; ++spin) pause();
     }
+    if (rng_.uniform() < kYields) std::this_thread::yield();
   }
 
   bool ends_in(const Incoming& in) const {

@@ -1,5 +1,6 @@
 // A transport that misbehaves on purpose, by a seed: for tests of everything that uses one. It keeps its rank late by
-// rounds of yielding, never by time, cuts incoming pieces smaller, and ends its rank's part at a given byte.
+// rounds of spinning and a yield now and then, never by time, cuts incoming pieces smaller, and ends its rank's part at
+// a given byte.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ struct Faults {
     within,  // the rank stops while it takes that byte; not for threads, whose messages are taken at once
   };
   uint64_t seed = 0;
-  int most_turns = 20;  // yields before a message, and before each piece
+  int most_turns = 20;  // rounds before a message, and before each piece
   bool split = true;
   End end = End::never;
   int64_t at_byte = 0;  // of all that this rank receives
