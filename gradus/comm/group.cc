@@ -76,6 +76,10 @@ void Group::barrier(Site site) {
   run({.operation = Operation::barrier}, Buffer(nullptr, 0, DType::u8), site);
 }
 
+void Group::force(Operation operation, std::string_view algorithm) {
+  options_.forced[operation] = algorithm;
+}
+
 std::span<const int64_t> Group::slices(std::span<const int64_t> bounds, int64_t count) {
   if (bounds.empty()) {
     if (even_.empty() || even_.back() != count) even_ = even_bounds(count, size());

@@ -93,6 +93,11 @@ class Group {
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
+  // From the next call on: this algorithm for the operation, or the table's again if empty. On all ranks alike.
+  void force(Operation operation, std::string_view algorithm);
+  // All names that force() would take here.
+  std::vector<std::string> algorithm_names(Operation operation) const { return selection_.names(operation); }
+
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }
   const Recorder& recorder() const { return recorder_; }
