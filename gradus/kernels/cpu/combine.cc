@@ -138,20 +138,32 @@ HWY_INLINE hn::Vec<D> TreeOfVectors(D d, const T* const* x, int64_t i) {
   }
 }
 
+// body(d, i) for vectors that cover elements [i, n), n - i < 2 * the lanes of D: ever smaller ones, each at most once.
+template <class D, class Body>
+HWY_INLINE void ForHalves(D d, int64_t i, int64_t n, Body body) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (i + lanes <= n) {
+    body(d, i);
+    i += lanes;
+  }
+  if constexpr (hn::MaxLanes(D()) > 1) ForHalves(hn::Half<D>(), i, n, body);
+}
+
 // N arrays in one pass.
 template <class Op, size_t N, class In, class Out, class Finish>
 HWY_NOINLINE void CombineN(const void* const* xs, Range range, Finish finish, Out* y) {
-  const hn::ScalableTag<Computed<In>> d;
-  const hn::CappedTag<Computed<In>, 1> one;
-  const int64_t n = range.count, lanes = static_cast<int64_t>(hn::Lanes(d));
   std::array<const In*, N> x;  // copied, so that no store can seem to change it
   for (size_t k = 0; k < N; ++k) x[k] = static_cast<const In*>(xs[k]) + range.begin;
+  const auto combine = [&](auto d, int64_t i)
+                           HWY_ATTR { StoreAs(d, finish(d, TreeOfVectors<Op, N>(d, x.data(), i)), y + i); };
+  using D = hn::ScalableTag<Computed<In>>;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) StoreAs(d, finish(d, TreeOfVectors<Op, N>(d, x.data(), i)), y + i);
-  for (; i < n; ++i) StoreAs(one, finish(one, TreeOfVectors<Op, N>(one, x.data(), i)), y + i);
+  for (; i + lanes <= range.count; i += lanes) combine(D(), i);
+  if (i < range.count) ForHalves(hn::Half<D>(), i, range.count, combine);
 }
 
-constexpr size_t kBlockBytes = 4096;  // of a partial result: two of them and what they are made of fit the L1 cache
+constexpr size_t kBlockBytes = 2048;  // of a partial result: two of them and what they are made of fit the L1 cache
 
 template <class Op, class In, class Out, class Finish>
 void Combine(Arrays xs, Range range, Finish finish, Out* y);
