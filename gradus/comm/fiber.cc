@@ -40,7 +40,9 @@ struct Fiber::State {
   void *inner_fiber = nullptr, *outer_fiber = nullptr;
 #endif
 
-  char* stack() const { return memory + kGuard; }
+  char* stack() const {
+    return memory + kGuard;
+  }
 
   void enter() {
 #if defined(__SANITIZE_ADDRESS__)

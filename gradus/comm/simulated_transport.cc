@@ -21,19 +21,15 @@ Curve::Curve(std::span<const Point> points) {
 
 namespace {
 
-struct Message {
-  int from;
-  double left, arrived;  // seconds
-  uint64_t tag;
-  const std::byte* data;
-  size_t bytes;
-};
-
 struct Rank {
   double clock = 0;
-  double port_out = 0, port_in = 0;  // busy until then
-  std::vector<Message> inbox;        // sent, not taken; of one sender in order
-  int waits_for = kNobody;
+  // The exchange in hand, and when the parts of it that have begun are over.
+  Outgoing out;
+  Incoming in;
+  uint64_t tag = 0;
+  bool sends = false, receives = false;  // not begun
+  double began = 0, left = 0, arrived = 0;
+  const std::byte* data = nullptr;  // what arrived
   Call call;
   std::unique_ptr<Fiber> fiber;
   std::unique_ptr<Transport> transport;
@@ -62,7 +58,7 @@ struct SimulatedWorld::State {
   int host(int r) const { return model.host_of.empty() ? 0 : model.host_of[static_cast<size_t>(r)]; }
   Nic& nic(int r) { return nics[static_cast<size_t>(host(r))]; }
 
-  // Lets all ranks that are earlier go first, so that ports are taken in the order of time.
+  // Lets all ranks that are earlier go first, so that NICs are taken in the order of time.
   void wait_for_turn(int r) {
     while (!aborted && !ready.empty() && ready.top().first < rank(r).clock) {
       ready.push({rank(r).clock, r});
@@ -71,37 +67,44 @@ struct SimulatedWorld::State {
     if (aborted) throw *aborted;
   }
 
-  // Returns the time at which the message has left.
-  double send(int from, const Outgoing& out, uint64_t tag) {
-    Rank &sender = rank(from), &receiver = rank(out.to);
-    const bool remote = host(from) != host(out.to);
-    const Curve& cost = remote ? model.remote : model.local;
-    double start = std::max({sender.clock, sender.port_out, receiver.port_in});
-    if (remote) start = std::max({start, nic(from).out, nic(out.to).in});
-    const double end = start + cost(out.bytes);
-    sender.port_out = receiver.port_in = end;
-    if (remote) nic(from).out = nic(out.to).in = start + cost(out.bytes) - cost(0);
-    receiver.inbox.push_back({from, start, end, tag, out.data, out.bytes});
-    if (receiver.waits_for == from) {
-      receiver.waits_for = kNobody;
-      ready.push({std::max(receiver.clock, end), out.to});
-    }
-    return end;
+  // Is there a message on which both agree?
+  bool meet(int from, int to) {
+    const Rank &sender = rank(from), &receiver = rank(to);
+    return sender.sends && sender.out.to == to && receiver.receives && receiver.in.from == from;
   }
 
-  Message receive(int r, int from) {
-    Rank& me = rank(r);
-    const auto find = [&] { return std::ranges::find(me.inbox, from, &Message::from); };
-    auto found = find();
-    while (found == me.inbox.end()) {
-      me.waits_for = from;
-      me.fiber->leave();
-      if (aborted) throw *aborted;
-      found = find();
+  void transfer(int from, int to) {
+    Rank &sender = rank(from), &receiver = rank(to);
+    if (sender.tag != receiver.tag || sender.out.bytes != receiver.in.bytes) {
+      fail(ErrorCode::invalid_argument, "{}", mismatch(from, sender.call, to, receiver.call));
     }
-    const Message m = *found;
-    me.inbox.erase(found);
-    return m;
+    const bool remote = host(from) != host(to);
+    const Curve& cost = remote ? model.remote : model.local;
+    const double seconds = cost(sender.out.bytes);
+    double start = std::max(sender.clock, receiver.clock);
+    if (remote) {
+      start = std::max({start, nic(from).out, nic(to).in});
+      nic(from).out = nic(to).in = start + seconds - cost(0);
+    }
+    sender.left = receiver.arrived = start + seconds;
+    receiver.began = start;
+    receiver.data = sender.out.data;
+    sender.sends = receiver.receives = false;
+  }
+
+  bool done(int r) { return !rank(r).sends && !rank(r).receives; }
+
+  // Begins what can begin, and returns when all of the exchange is over.
+  void exchange(int r) {
+    const Rank& me = rank(r);
+    for (const auto& [from, to] : {std::pair{r, me.out.to}, {me.in.from, r}}) {
+      const int peer = from == r ? to : from;
+      if (peer == kNobody || !meet(from, to)) continue;
+      transfer(from, to);
+      if (done(peer)) ready.push({std::max(rank(peer).left, rank(peer).arrived), peer});
+    }
+    if (!done(r)) rank(r).fiber->leave();
+    if (aborted) throw *aborted;
   }
 
   // Ranks that nobody will wake are told to end.
@@ -110,11 +113,10 @@ struct SimulatedWorld::State {
       if (rank(r).fiber->ended()) continue;
       if (!aborted) {
         aborted = Error(ErrorCode::timeout,
-                        fmt::format("simulated: rank {} waits for a message of rank {} that nobody sends, in {}", r,
-                                    rank(r).waits_for, to_string(rank(r).call)));
+                        fmt::format("simulated: rank {} waits for rank {}, which did not come to {}", r,
+                                    rank(r).receives ? rank(r).in.from : rank(r).out.to, to_string(rank(r).call)));
         first_error = std::make_exception_ptr(*aborted);
       }
-      rank(r).waits_for = kNobody;
       ready.push({rank(r).clock, r});
     }
   }
@@ -137,14 +139,19 @@ class SimulatedTransport final : public Transport {
     world_.wait_for_turn(rank_);
     ++world_.exchanges;
     Rank& me = world_.rank(rank_);
-    double left = me.clock;
+    me.out = out;
+    me.in = in;
+    me.tag = tag_;
+    me.sends = out.to != kNobody;
+    me.receives = in.from != kNobody;
+    me.left = me.arrived = me.clock;
+    world_.exchange(rank_);
     if (out.to != kNobody) {
-      left = world_.send(rank_, out, tag_);
       ++traffic_.messages;
       traffic_.bytes_sent += static_cast<int64_t>(out.bytes);
     }
-    if (in.from != kNobody) take(world_.receive(rank_, in.from), in);
-    me.clock = std::max(me.clock, left);
+    if (in.from != kNobody) take(in);
+    me.clock = std::max(me.clock, me.left);
   }
 
   void abort(const Error& error) noexcept override {
@@ -155,17 +162,12 @@ class SimulatedTransport final : public Transport {
   std::optional<Call> call_of(int peer) const override { return world_.rank(peer).call; }
 
  private:
-  void take(const Message& m, const Incoming& in) {
+  void take(const Incoming& in) {
     Rank& me = world_.rank(rank_);
-    if (m.tag != tag_ || m.bytes != in.bytes) {
-      fail(ErrorCode::invalid_argument, "{}", mismatch(rank_, me.call, m.from, world_.rank(m.from).call));
-    }
-    me.clock = std::max(me.clock, m.arrived);
-    const double before = me.clock;
-    if (m.bytes > 0) in.sink(m.data, 0, m.bytes);  // its arithmetic turns the clock
-    const double hidden = std::min(me.clock - before, world_.model.overlap * (m.arrived - m.left));
-    me.clock -= hidden;
-    traffic_.bytes_received += static_cast<int64_t>(m.bytes);
+    me.clock = me.arrived;
+    if (in.bytes > 0) in.sink(me.data, 0, in.bytes);  // its arithmetic turns the clock
+    me.clock -= std::min(me.clock - me.arrived, world_.model.overlap * (me.arrived - me.began));
+    traffic_.bytes_received += static_cast<int64_t>(in.bytes);
   }
 
   SimulatedWorld::State& world_;
@@ -185,8 +187,8 @@ class SimulatedArithmetic final : public Arithmetic {
   }
   void combine_all(std::span<const void* const> xs, void* y, int64_t count) override { combine_tree(xs, y, count); }
   void finish(void*, int64_t) override {}
-  void copy(const void* x, void* y, size_t bytes) override {
-    if (bytes > 0 && x != y) world_.rank(rank_).clock += world_.model.copy(bytes);
+  void copy(const void*, void*, size_t bytes) override {
+    if (bytes > 0) world_.rank(rank_).clock += world_.model.copy(bytes);
   }
 
  private:

@@ -1,10 +1,9 @@
 // Ranks on a virtual clock: the schedules that run over memory and wires run here on a model of them, up to 1,024 ranks
 // in one thread. Memory is address space that nobody touches. Nothing here measures anything; see simulation.h.
 //
-// The model. A message occupies the sender's outgoing and the receiver's incoming port from the moment on when the
-// sender has come to it and both ports are free, and takes alpha + beta n. Between hosts it also occupies the NICs of
-// both hosts, which their ranks share, for beta n. The sender goes on when the message has left, the receiver when it
-// has arrived and was copied or reduced.
+// The model. A message starts when both ranks have come to it and takes alpha + beta n. Between hosts it also occupies
+// the NICs of both, which their ranks share, for beta n. The sender goes on when it has left, the receiver when it has
+// arrived and was copied or reduced.
 #pragma once
 
 #include <functional>
@@ -47,10 +46,10 @@ class Curve {
 
 // What the machines cost that the ranks run on.
 struct NetworkModel {
-  Curve local, remote;       // a message within a host, and between hosts: alpha + beta n
-  Curve reduce, copy;        // gamma n, of the bytes of one input; kappa n. Nothing for 0 bytes
-  double overlap = 0;        // the part of a message's time, 0 to 1, during which its bytes are reduced or copied already
-  std::vector<int> host_of;  // [P]; empty: one host
+  Curve local{}, remote{};     // a message within a host, and between hosts: alpha + beta n
+  Curve reduce{}, copy{};      // gamma n, of the bytes of one input; kappa n. Nothing for 0 bytes
+  double overlap = 0;          // the part of a message's time, 0 to 1, in which its bytes are copied or reduced already
+  std::vector<int> host_of{};  // [P]; empty: one host
 };
 
 class SimulatedWorld {

@@ -43,6 +43,8 @@ NetworkModel model_of(const Costs& c) {
 SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& wanted, const NetworkModel& model) {
   require(wanted.count >= 0 && wanted.element >= 1, "simulated: {} elements of {} bytes are no vector", wanted.count,
           wanted.element);
+  require(algorithm.operation != Operation::all_to_all || wanted.count % std::max(1, wanted.ranks) == 0,
+          "simulated: all_to_all of {} elements does not divide among {} ranks", wanted.count, wanted.ranks);
   SimulatedWorld world(wanted.ranks, wanted.element, model);
   const size_t n = static_cast<size_t>(wanted.count) * wanted.element;
   // All ranks name the same addresses: x, y, and what pairwise and the parameter server receive before they reduce.

@@ -116,7 +116,8 @@ TEST(Simulation, EveryAlgorithmEndsForRanksAndVectorsOfAnySize) {
         if (P % 2 != 0 || P == 2) continue;
         for (int r = 0; r < P; ++r) model.host_of.push_back(2 * r / P);
       }
-      for (const int64_t count : {0, 1, 16, 17, 100'003}) {
+      for (int64_t count : {0, 1, 16, 17, 100'003}) {
+        if (a.operation == Operation::all_to_all) count -= count % P;
         const SimulationResult result = simulate(a, {.ranks = P, .count = count, .root = P - 1}, model);
         int64_t sent = 0, received = 0;
         for (const Traffic& t : result.traffic) {
@@ -139,15 +140,14 @@ TEST(Simulation, ATimeIsTheSameInEveryRun) {
 
 TEST(Simulation, ThousandRanksAndAVectorLargerThanMemoryTakeNoMemory) {
   const int P = 1024;
-  const int64_t count = int64_t{P} << 26;  // 256 GiB
+  const int64_t count = int64_t{P} << 22;  // 16 GiB
   const SimulationResult result = run("rabenseifner", P, count);
   EXPECT_EQ(result.traffic[P - 1].bytes_sent, 2 * 4 * count / P * (P - 1));
   const SimulationResult ring = run("ring", P, 1024, model_of(kCosts), Operation::all_gather);
   EXPECT_EQ(ring.exchanges, uint64_t{P} * (P - 1));
 }
 
-// The issue of hierarchies: few slow steps. And a NIC is shared by the ranks of its host.
-TEST(Simulation, HierarchicalCostsItsClosedFormWhereEachHostHasOneNicForEachOfItsRanksInTurn) {
+TEST(Simulation, HierarchicalTakesFewerSlowStepsThanTheRing) {
   const int hosts = 4, local = 2, P = hosts * local;
   NetworkModel model;
   model.local = Curve(1e-6, 0);
@@ -170,7 +170,7 @@ TEST(Simulation, RanksOfAHostShareItsNic) {
   expect_seconds(run("ring", 4, count_for(4), model).seconds, 6 * n / 4 * beta, "ring in order", 4);
 }
 
-TEST(Simulation, MessagesThatNobodySendsAreAnError) {
+TEST(Simulation, AMessageThatNobodySendsIsAnError) {
   SimulatedWorld world(3, 4, {});
   try {
     world.run([](Transport& transport, Arithmetic&) {
@@ -181,7 +181,7 @@ TEST(Simulation, MessagesThatNobodySendsAreAnError) {
     FAIL() << "must throw";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::timeout);
-    EXPECT_THAT(e.what(), testing::HasSubstr("rank 1 waits for a message of rank 0 that nobody sends"));
+    EXPECT_THAT(e.what(), testing::HasSubstr("rank 1 waits for rank 0, which did not come to barrier"));
   }
 }
 
