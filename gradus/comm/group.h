@@ -95,8 +95,7 @@ class Group {
 
   // From the next call on: this algorithm for the operation, or the table's again if empty. On all ranks alike.
   void force(Operation operation, std::string_view algorithm);
-  // All names that force() would take here.
-  std::vector<std::string> algorithm_names(Operation operation) const { return selection_.names(operation); }
+  const Selection& selection() const { return selection_; }
 
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }
