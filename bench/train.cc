@@ -77,7 +77,7 @@ class Workload {
     step_.run(0, 1e-4, [&](int64_t, const auto& backward) { likelihood_.run(sequences_, weigh(), backward); });
   }
   void forward() {
-    likelihood_.run(sequences_, weigh(), [](nn::Var) {});
+    likelihood_.run(sequences_, weigh(), [](nn::Var, bool) {});
   }
 
   int64_t n_tokens() const { return n_tokens_; }

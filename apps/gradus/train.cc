@@ -110,7 +110,9 @@ int train(const TrainOptions& o, Output& out) {
     return train_with<RlOutput>(o, out, config, config.env.name, rl::train);
   }
   const auto config = read<posttrain::TrainConfig>(wish);
-  return train_with<TrainOutput>(o, out, config, config.task, posttrain::train);
+  return train_with<TrainOutput>(o, out, config, config.task, [](auto&&... arguments) {
+    return posttrain::train(std::forward<decltype(arguments)>(arguments)...);
+  });
 }
 
 }  // namespace

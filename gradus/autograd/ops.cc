@@ -42,7 +42,10 @@ Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
   Tensor y = Tensor::empty({static_cast<int64_t>(ids.size()), table.value.dim(1)}, table.value.dtype());
   kernels::embedding(ids, table.value, y);
   const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) tape.record<Backward>(ids, table, out);
+  if (tape.recording()) {
+    tape.record<Backward>(ids, table, out);
+    tape.note_gradient(table);
+  }
   return out;
 }
 
@@ -66,7 +69,10 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
   Tensor inv_rms = Tensor::empty({x.value().dim(0)}, kernels::computed_in(x.value().dtype()));
   kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
   const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) tape.record<Backward>(x, gain, std::move(inv_rms), out);
+  if (tape.recording()) {
+    tape.record<Backward>(x, gain, std::move(inv_rms), out);
+    tape.note_gradient(gain);
+  }
   return out;
 }
 
@@ -102,7 +108,11 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
     kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
   }
   const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) tape.record<Backward>(x, weight, bias, out);
+  if (tape.recording()) {
+    tape.record<Backward>(x, weight, bias, out);
+    tape.note_gradient(weight);
+    if (bias != nullptr) tape.note_gradient(*bias);
+  }
   return out;
 }
 
@@ -342,7 +352,10 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
     kernels::log_prob(logits, ids.subspan(begin, end - begin), temperature, log_p_part, lse_part);
   });
   const Var out = tape.emit(std::move(log_p), true);
-  if (tape.recording()) tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
+  if (tape.recording()) {
+    tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
+    tape.note_gradient(weight);
+  }
   return out;
 }
 

@@ -1,5 +1,7 @@
 #include "gradus/autograd/tape.h"
 
+#include <algorithm>
+
 #include "gradus/kernels/elementwise.h"
 
 namespace gradus::autograd {
@@ -35,18 +37,37 @@ int64_t Tape::value_bytes() const {
   return static_cast<int64_t>(total);
 }
 
-void Tape::backward(Var loss, double seed) {
+// That of a parameter's earliest node; ascending by node.
+void Tape::find_last_uses() {
+  last_ = uses_;
+  std::ranges::sort(last_, std::less<>(), [](const auto& use) { return std::pair(use.second, use.first); });
+  const auto same = std::ranges::unique(last_, std::equal_to<>(), &std::pair<size_t, Parameter*>::second);
+  last_.erase(same.begin(), same.end());
+  std::ranges::sort(last_, std::less<>(), &std::pair<size_t, Parameter*>::first);
+}
+
+void Tape::backward(Var loss, double seed, const GradientHooks& hooks) {
   GRADUS_CHECK(recording() && loss.tape == this);
   require(value(loss).numel() == 1, "backward: the loss is {}, but must have one element", value(loss).shape());
   Tensor d_loss = Tensor::empty(value(loss).shape(), value(loss).dtype());
   kernels::fill(d_loss, seed);
   accumulate(loss, std::move(d_loss));
-  for (size_t i = nodes_.size(); i-- > 0;) nodes_[i]->backward(*this);
+  last_.clear();
+  if (hooks.complete) find_last_uses();
+  size_t use = uses_.size();
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    if (hooks.before) {
+      for (; use > 0 && uses_[use - 1].first == i; --use) hooks.before(*uses_[use - 1].second);
+    }
+    nodes_[i]->backward(*this);
+    for (; !last_.empty() && last_.back().first == i; last_.pop_back()) hooks.complete(*last_.back().second);
+  }
 }
 
 void Tape::reset() {
   for (size_t i = nodes_.size(); i-- > 0;) nodes_[i]->~Node();
   nodes_.clear();
+  uses_.clear();
   slots_.clear();
   block_ = 0;
   used_ = 0;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <new>
 #include <span>
@@ -54,6 +55,12 @@ struct Node {
   virtual void backward(Tape& tape) = 0;
 };
 
+// What a backward pass tells of the parameters' gradients; each may be empty.
+struct GradientHooks {
+  std::function<void(Parameter&)> before;    // it will now be added to: it must be there
+  std::function<void(Parameter&)> complete;  // this pass adds no more to it
+};
+
 class Tape {
  public:
   // Inference: nothing is recorded, operators only compute.
@@ -85,13 +92,16 @@ class Tape {
     nodes_.push_back(new (allocate(sizeof(N), alignof(N))) N(std::forward<Args>(args)...));
   }
 
+  // The node recorded last adds to p.grad.
+  void note_gradient(Parameter& p) { uses_.emplace_back(nodes_.size() - 1, &p); }
+
   // Bytes of all values.
   int64_t value_bytes() const;
 
   // Runs all nodes backwards from dL/dloss = `seed`; `loss` has one element. Gradients of parameters are added to
   // Parameter::grad. The order of additions is the reverse order of recording: fixed. Intermediate gradients are freed
   // as they are used up.
-  void backward(Var loss, double seed = 1.0);
+  void backward(Var loss, double seed = 1.0, const GradientHooks& hooks = {});
 
   // Gradient of a node's output, moved out of the tape: each output is read once, by the node that made it.
   Tensor take_grad(Var x);
@@ -115,8 +125,12 @@ class Tape {
   Mode mode_;
   std::vector<Slot> slots_;
   std::vector<Node*> nodes_;
+  std::vector<std::pair<size_t, Parameter*>> uses_;  // the nodes that add to a parameter's gradient, ascending
   std::vector<std::unique_ptr<std::byte[]>> blocks_;
   size_t block_ = 0, used_ = 0;
+
+  std::vector<std::pair<size_t, Parameter*>> last_;  // of uses_, the one of each parameter whose backward runs last
+  void find_last_uses();
 };
 
 inline const Tensor& Var::value() const {

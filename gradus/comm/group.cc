@@ -80,9 +80,14 @@ void Group::force(Operation operation, std::string_view algorithm) {
   options_.forced[operation] = algorithm;
 }
 
+int Group::ranks_on_this_host() const {
+  if (options_.host_of.empty()) return size();
+  return static_cast<int>(std::ranges::count(options_.host_of, options_.host_of[static_cast<size_t>(rank())]));
+}
+
 std::span<const int64_t> Group::slices(std::span<const int64_t> bounds, int64_t count) {
   if (bounds.empty()) {
-    if (even_.empty() || even_.back() != count) even_ = even_bounds(count, size());
+    if (even_.empty() || even_.back() != count) even_bounds(count, size(), even_);
     return even_;
   }
   require(static_cast<int>(bounds.size()) == size() + 1 && bounds.front() == 0 && bounds.back() == count &&

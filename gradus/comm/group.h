@@ -97,6 +97,7 @@ class Group {
   void force(Operation operation, std::string_view algorithm);
   const Selection& selection() const { return selection_; }
 
+  int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }
   const Recorder& recorder() const { return recorder_; }

@@ -40,10 +40,15 @@ std::byte* Scratch::bytes(size_t n) {
 }
 
 std::vector<int64_t> even_bounds(int64_t count, int n_slices) {
-  std::vector<int64_t> bounds(static_cast<size_t>(n_slices) + 1);
+  std::vector<int64_t> bounds;
+  even_bounds(count, n_slices, bounds);
+  return bounds;
+}
+
+void even_bounds(int64_t count, int n_slices, std::vector<int64_t>& bounds) {
+  bounds.resize(static_cast<size_t>(n_slices) + 1);
   const int64_t size = count / n_slices, longer = count % n_slices;
   for (int64_t k = 0; k <= n_slices; ++k) bounds[static_cast<size_t>(k)] = k * size + std::min(k, longer);
-  return bounds;
 }
 
 void exchange_copy(Job& job, const Outgoing& out, int from, size_t bytes, std::byte* to) {

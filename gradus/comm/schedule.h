@@ -89,6 +89,7 @@ struct Job {
 
 // The slices 0, n/P, 2n/P, ...: sizes differ by at most one.
 std::vector<int64_t> even_bounds(int64_t count, int n_slices);
+void even_bounds(int64_t count, int n_slices, std::vector<int64_t>& bounds);  // the same, in memory that is there
 
 // exchange() whose incoming bytes are copied to `to`, or combined there as op(incoming, present).
 void exchange_copy(Job& job, const Outgoing& out, int from, size_t bytes, std::byte* to);

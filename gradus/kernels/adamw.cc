@@ -29,13 +29,12 @@ ref::AdamW<T> constants(const AdamWStep& step) {
           .n = 0};
 }
 
-// Elements [begin, begin + n) of a bf16 parameter; begin is a multiple of 8, the elements that a block of 128 random
-// bits rounds.
+// Elements [begin, begin + n) of these; begin is a multiple of 8, the elements that a block of 128 random bits rounds.
 void round_block(const float* x, int64_t begin, int64_t n, const RoundingKey& key, BFloat16* y) {
   const std::array<uint32_t, 2> philox_key = {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)};
   for (int64_t i = 0; i < n; i += 8) {
     const std::array<uint32_t, 4> counter = {
-        static_cast<uint32_t>((begin + i) / 8), 0, static_cast<uint32_t>(key.index),
+        static_cast<uint32_t>((key.first + begin + i) / 8), 0, static_cast<uint32_t>(key.index),
         static_cast<uint32_t>(key.index >> 32) | static_cast<uint32_t>(Purpose::round) << 16};  // as Rng counts
     const std::array<uint32_t, 4> bits = philox4x32(counter, philox_key);
     for (int64_t j = 0; j < std::min<int64_t>(8, n - i); ++j) {
@@ -75,7 +74,8 @@ BFloat16 round_stochastically(float x, uint32_t random_bits) {
 
 void adamw_update(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamWStep& step,
                   const RoundingKey& rounding) {
-  require_tensor("adamw_update", "grad", grad, param.shape(), param);
+  const bool wide = grad.dtype() == computed_in(param.dtype());
+  require_tensor("adamw_update", "grad", grad, param.shape(), param, wide ? grad.dtype() : param.dtype());
   require_tensor("adamw_update", "m", m, param.shape(), param, computed_in(param.dtype()));
   require_tensor("adamw_update", "v", v, param.shape(), param, computed_in(param.dtype()));
   require(step.bias_correction1 > 0 && step.bias_correction2 > 0,

@@ -27,6 +27,7 @@ struct RoundingKey {
   uint64_t seed = 0;
   uint64_t index = 0;  // of the parameter; below 2^48
   uint32_t step = 0;
+  int64_t first = 0;  // a multiple of 8: where in the parameter these elements begin, when they are a part of it
 };
 
 // In this order, `*+` being one multiply-add of the active instruction set (isa.h):
@@ -38,12 +39,11 @@ struct RoundingKey {
 //   param = -(learning_rate / bias_correction1) *+ r, onto param         (line 12)
 // Expressions of the step's fields are computed in double, then rounded to the dtype of param.
 //   param, grad, m, v  same shape, f32 | f64, no overlap; param, m, v are updated
-// Or bf16 beside moments in f32: param and grad are widened, and the new parameter is rounded to one of its two
-// neighbours, up with the probability of its distance from the lower one (stochastic rounding), so that changes too
-// small for bf16 are made on the average. Source: Zamirai et al. 2021, "Revisiting BFloat16 Training" (arXiv
-// 2010.06192), section 4.
-// Differs: the decay is learning_rate * weight_decay, as PyTorch has it, not eta_t * weight_decay.
-// Throws invalid_argument on a shape or dtype mismatch or a bias correction that is not positive.
+// Or bf16 beside moments in f32: param and grad, which may be f32, are widened, and the new parameter is rounded to one
+// of its two neighbours, up with the probability of its distance from the lower one (stochastic rounding), so that
+// changes too small for bf16 are made on the average. Source: Zamirai et al. 2021, "Revisiting BFloat16 Training"
+// (arXiv 2010.06192), section 4. Differs: the decay is learning_rate * weight_decay, as PyTorch has it, not eta_t *
+// weight_decay. Throws invalid_argument on a shape or dtype mismatch or a bias correction that is not positive.
 void adamw_update(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamWStep& step,
                   const RoundingKey& rounding = {});
 

@@ -23,22 +23,29 @@ void add_into(std::string_view op, const Tensor& a, const Tensor& b, Tensor& y) 
   });
 }
 
-double chunked_dot(std::string_view op, const Tensor& x, const Tensor& w) {
-  double sum = 0;
+int64_t n_chunks(const Tensor& x) {
+  return (x.numel() + kSumChunk - 1) / kSumChunk;
+}
+
+void chunk_dots(std::string_view op, const Tensor& x, const Tensor& w, double* sums) {
   for_computed_type(op, x, [&]<class T>() {
     const auto kernel = choose(ref::dot<T>, cpu::dot);
     const Reader<T> x_r(x, 0), w_r(w, 1);
-    const int64_t n = x.numel(), n_chunks = (n + kSumChunk - 1) / kSumChunk;
-    Tensor partials = Tensor::empty({n_chunks}, DType::f64);
-    double* p = partials.data<double>();
-    for_rows(n_chunks, kSumChunk, [&](int64_t begin, int64_t end) {
+    const int64_t n = x.numel();
+    for_rows(n_chunks(x), kSumChunk, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
         const int64_t first = c * kSumChunk, count = std::min(kSumChunk, n - first);
-        p[c] = kernel(x_r(first, count), w_r(first, count), count);
+        sums[c] = kernel(x_r(first, count), w_r(first, count), count);
       }
     });
-    for (int64_t c = 0; c < n_chunks; ++c) sum += p[c];
   });
+}
+
+double chunked_dot(std::string_view op, const Tensor& x, const Tensor& w) {
+  Tensor sums = Tensor::empty({n_chunks(x)}, DType::f64);
+  chunk_dots(op, x, w, sums.data<double>());
+  double sum = 0;
+  for (const double s : sums.span<double>()) sum += s;
   return sum;
 }
 
@@ -132,6 +139,12 @@ void bias_backward(const Tensor& d_y, Tensor& d_bias) {
 
 double sum_of_squares(const Tensor& x) {
   return chunked_dot("sum_of_squares", x, x);
+}
+
+void sum_of_squares(const Tensor& x, std::span<double> chunks) {
+  require(static_cast<int64_t>(chunks.size()) == n_chunks(x),
+          "sum_of_squares: {} sums for the {} chunks of {} elements", chunks.size(), n_chunks(x), x.numel());
+  chunk_dots("sum_of_squares", x, x, chunks.data());
 }
 
 double dot(const Tensor& x, const Tensor& w) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "gradus/core/tensor.h"
 
@@ -33,6 +34,8 @@ void bias_backward(const Tensor& d_y, Tensor& d_bias);
 // the tree of ref::sum_16_lanes; then the chunks ascending. The product of two floats is exact in double, so for f32
 // the bits are the same on every instruction set.
 double sum_of_squares(const Tensor& x);
+// The sums of the chunks, [ceil(numel / kSumChunk)]: added up, ascending from 0, they are sum_of_squares(x).
+void sum_of_squares(const Tensor& x, std::span<double> chunks);
 double dot(const Tensor& x, const Tensor& w);
 
 // No element is infinite or NaN.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "gradus/autograd/tape.h"
@@ -17,21 +18,39 @@ struct AdamWConfig {
   uint64_t seed = 0;          // of the stochastic rounding of bf16 weights without a master copy
 };
 
+// Elements [begin, end) of a parameter.
+struct Piece {
+  size_t parameter = 0;  // its place in the list
+  int64_t begin = 0, end = 0;
+
+  int64_t size() const { return end - begin; }
+};
+
+// The piece of a tensor of the parameter's shape: the tensor itself, or [piece.size()]; it shares the elements.
+Tensor piece_of(const Tensor& t, const Piece& piece);
+
 class AdamW {
  public:
   AdamW(std::vector<autograd::Parameter*> parameters, const AdamWConfig& config);
 
-  // One update from Parameter::grad * grad_scale; marks the parameters as changed.
-  void step(double learning_rate, double grad_scale = 1.0);
+  // One update from Parameter::grad * grad_scale, or from `gradients`, one for each piece, where they are given; marks
+  // parameters that were updated as a whole as changed.
+  void step(double learning_rate, double grad_scale = 1.0, std::span<const Tensor> gradients = {});
 
   // Forgets moments and step count: each k1.5 iteration is a new problem. `problem` numbers it, so that its updates are
   // rounded with random numbers of their own.
   void reset(uint64_t problem);
 
+  // From now on only these pieces are updated, and only they have moments, which start anew: the rest is other ranks'
+  // work.
+  //   pieces  in the parameters' order; each begins at a multiple of 8 elements
+  void take_pieces(std::vector<Piece> pieces);
+  const std::vector<Piece>& pieces() const { return pieces_; }
+
   int64_t steps() const { return steps_; }
   const std::vector<autograd::Parameter*>& parameters() const { return parameters_; }
 
-  // State for a checkpoint: moments in the parameters' order.
+  // State for a checkpoint: a moment for each piece, of the parameter's shape when that is the whole parameter.
   std::vector<Tensor>& first_moments() { return m_; }
   std::vector<Tensor>& second_moments() { return v_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -39,6 +58,7 @@ class AdamW {
  private:
   std::vector<autograd::Parameter*> parameters_;
   AdamWConfig config_;
+  std::vector<Piece> pieces_;
   std::vector<Tensor> m_, v_;
   int64_t steps_ = 0;
   uint64_t problem_ = 0;

@@ -33,34 +33,32 @@ void ShardTree::reset() {
   n_partials_ = 0;
 }
 
-// The sum of the shards on top of the stack, which came earlier, and of those in Parameter::grad.
-void ShardTree::merge_top() {
-  Partial& top = partials_[--n_partials_];
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    kernels::add_in_place(top.gradients[i], parameters_[i]->grad);
-    std::swap(top.gradients[i], parameters_[i]->grad);
-  }
+// The shards of a partial sum came earlier than those in Parameter::grad.
+void ShardTree::add_partial(const Partial& partial, size_t i) {
+  kernels::add(partial.gradients[i], parameters_[i]->grad, parameters_[i]->grad);
 }
 
-void ShardTree::add(bool last) {
+void ShardTree::add() {
   // Two sums of equal height become one of the next height, like carries of a binary counter.
   int64_t height = 0;
-  for (; n_partials_ > 0 && partials_[n_partials_ - 1].height == height; ++height) merge_top();
-  if (last) return;
+  for (; n_partials_ > 0 && partials_[n_partials_ - 1].height == height; ++height) {
+    --n_partials_;
+    for (size_t i = 0; i < parameters_.size(); ++i) add_partial(partials_[n_partials_], i);
+  }
   if (n_partials_ == partials_.size()) partials_.emplace_back();
   Partial& partial = partials_[n_partials_++];
   partial.height = height;
   partial.gradients.resize(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& grad = parameters_[i]->grad;
-    std::swap(partial.gradients[i], grad);
-    if (!grad.defined()) grad = Tensor::empty(partial.gradients[i].shape(), partial.gradients[i].dtype());
+    if (!partial.gradients[i].defined()) partial.gradients[i] = Tensor::empty(grad.shape(), grad.dtype());
+    partial.gradients[i].copy_from(grad);
     grad.fill_zero();
   }
 }
 
-void ShardTree::finish() {
-  while (n_partials_ > 0) merge_top();  // S is no power of two: the unequal rest
+void ShardTree::finish(size_t i) {
+  for (size_t k = n_partials_; k-- > 0;) add_partial(partials_[k], i);
 }
 
 }  // namespace gradus::optim

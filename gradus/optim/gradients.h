@@ -21,22 +21,22 @@ double small_gradient_share(std::span<autograd::Parameter* const> parameters, DT
 void zero_gradients(std::span<autograd::Parameter* const> parameters);
 
 // Adds the gradients of S shards in a balanced binary tree: ((g0 + g1) + (g2 + g3)) + ..., holding at most log2(S)
-// partial sums. After each shard's backward call `add`; after the last, `finish` leaves the total in Parameter::grad. S
-// = 1 copies nothing.
+// partial sums. After each shard's backward but the last call `add`; after the last, `finish` each parameter, which
+// leaves the total in Parameter::grad. S = 1 copies nothing. Gradients stay where they lie.
 class ShardTree {
  public:
   explicit ShardTree(std::span<autograd::Parameter* const> parameters)
       : parameters_(parameters.begin(), parameters.end()) {}
   void reset();  // forgets an unfinished sum, keeps the memory
-  void add(bool last);
-  void finish();
+  void add();    // takes the gradients of a shard, and leaves zeros
+  void finish(size_t i);
 
  private:
   struct Partial {
     int64_t height = 0;
     std::vector<Tensor> gradients;
   };
-  void merge_top();
+  void add_partial(const Partial& partial, size_t i);
 
   std::vector<autograd::Parameter*> parameters_;
   std::vector<Partial> partials_;  // a stack; those from n_partials_ on are kept for their memory

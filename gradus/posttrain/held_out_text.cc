@@ -34,7 +34,7 @@ std::vector<int32_t> to_ids(std::span<const Symbol> symbols, const lm::Tokenizer
 }
 
 HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossConfig& config,
-                          const std::function<bool()>& should_stop) {
+                          const std::function<bool()>& should_stop, run::Ranks* ranks) {
   HeldOutLoss loss;
   std::vector<std::vector<int32_t>> ids;
   std::vector<TrainSequence> sequences;
@@ -47,10 +47,24 @@ HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossC
   }
   for (const std::vector<int32_t>& w : ids) sequences.push_back({.tokens = w, .prompt_tokens = 1});
   PackedLikelihood likelihood(model.transformer(), 1.0, config.max_rows);
-  likelihood.evaluate(sequences, [&](size_t, std::span<const float> log_probs) {
-    if (should_stop && should_stop()) fail(ErrorCode::interrupted, "held-out loss: stopped before the end");
-    for (const float log_prob : log_probs) loss.nats -= static_cast<double>(log_prob);
-  });
+  std::vector<double> nats(sequences.size(), 0.0);  // of each window
+  const auto n = static_cast<int64_t>(sequences.size());
+  const std::vector<int64_t> bounds = ranks != nullptr ? run::even_parts(n, ranks->size()) : std::vector<int64_t>{0, n};
+  const size_t r = ranks != nullptr ? static_cast<size_t>(ranks->rank()) : 0;
+  const auto begin = static_cast<size_t>(bounds[r]), end = static_cast<size_t>(bounds[r + 1]);
+  bool stopped = false;
+  likelihood.evaluate(std::span(sequences).subspan(begin, end - begin),
+                      [&](size_t i, std::span<const float> log_probs) {
+                        stopped = stopped || (should_stop && should_stop());
+                        if (stopped && ranks == nullptr)
+                          fail(ErrorCode::interrupted, "held-out loss: stopped before the end");
+                        for (const float log_prob : log_probs) nats[begin + i] -= static_cast<double>(log_prob);
+                      });
+  if (ranks != nullptr) {
+    if (ranks->any(stopped)) fail(ErrorCode::interrupted, "held-out loss: stopped before the end");
+    ranks->merge(nats);
+  }
+  for (const double window : nats) loss.nats += window;
   return loss;
 }
 

@@ -12,6 +12,7 @@
 
 #include "gradus/lm/model.h"
 #include "gradus/posttrain/text.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::posttrain {
 
@@ -36,9 +37,9 @@ struct HeldOutLossConfig {
 };
 
 // Depends on weights, text and config alone. `should_stop`, if given, is asked once a window; when it says yes,
-// Error{interrupted}.
+// Error{interrupted}. Ranks share the windows, and all get the whole.
 HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossConfig& config,
-                          const std::function<bool()>& should_stop = {});
+                          const std::function<bool()>& should_stop = {}, run::Ranks* ranks = nullptr);
 
 struct Continuation {
   std::string prompt, text;  // bytes of any kind

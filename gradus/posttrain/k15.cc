@@ -68,7 +68,8 @@ void K15Config::check(std::pair<int, int> difficulties) const {
   Curriculum{sampling_curriculum(difficulties, *this)};
 }
 
-K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler)
+K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler,
+         run::Ranks* ranks)
     : model_(model),
       task_(task),
       config_(config),
@@ -76,8 +77,9 @@ K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t s
       curriculum_(sampling_curriculum(task.difficulties(), config)),
       optimiser_(model.transformer().parameters(), {.seed = seed}),
       scaler_(scaler),
+      ranks_(ranks),
       likelihood_(model.transformer(), config.temperature, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }
@@ -111,7 +113,7 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
   // 1. Sample from pi_i, judge.
   const int64_t n = config_.prompts * config_.samples;
   rollouts_ =
-      make_rollouts(model_, task_, draw_problems(),
+      make_rollouts(ranks_, model_, task_, draw_problems(),
                     {.samples = config_.samples,
                      .first_sequence = static_cast<uint64_t>(state_.iteration * n),
                      .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_}},
@@ -127,8 +129,8 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
 
   // 4. A new problem: the optimiser starts anew; pi_i is what was recorded.
   optimiser_.reset(static_cast<uint64_t>(state_.iteration) + 1);  // 0 is the warm-up
-  double mismatch = 0, grad_norm = 0, delta_sum = 0, small_gradients = 0;
-  int64_t tokens = 0;
+  double grad_norm = 0, small_gradients = 0;
+  std::vector<double> deltas(rollouts_.rollouts.size(), 0.0), mismatches(deltas);  // of this rank's shards
   std::vector<TrainSequence> sequences;
   for (int64_t b = 0; b < config_.minibatches; ++b) {
     const int64_t first = b * config_.prompts / config_.minibatches * config_.samples;
@@ -136,12 +138,12 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
     const std::span<const Rollout> batch(rollouts_.rollouts.data() + first, static_cast<size_t>(last - first));
     sequences.clear();
     for (const Rollout& r : batch) sequences.push_back(r.sequence());
+    const std::vector<int64_t> bounds = shard_bounds(sequences, train_step_.shards());
     const auto weigh = [&](size_t j, std::span<const float> log_probs) {
       const Rollout& y = batch[j];
-      if (b == 0) mismatch = largest_difference(log_probs, y.log_probs, mismatch);
-      const double delta = log_ratio(log_probs, y.log_probs);  // 2.
-      delta_sum += delta;
-      tokens += static_cast<int64_t>(y.tokens.size());
+      const size_t index = static_cast<size_t>(first) + j;
+      if (b == 0) mismatches[index] = largest_difference(log_probs, y.log_probs, 0);
+      const double delta = deltas[index] = log_ratio(log_probs, y.log_probs);  // 2.
       const double w = config_.weighting == "k15"
                            ? k15_weight(y.reward.value, reward_mean[y.problem], config_.tau, delta)  // (3)
                            : y.reward.value;
@@ -150,14 +152,28 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
     const double rate = config_.learning_rate *
                         optim::warmup_cosine(state_.iteration, 0, config_.iterations, config_.last_rate) *
                         optim::warmup_constant(b, config_.inner_warmup);
-    const run::TrainStepResult result = train_step_.run(state_.iteration, rate, [&](int64_t, const auto& backward) {
-      likelihood_.run(sequences, std::cref(weigh), backward);
-    });  // 3.
+    const run::TrainStepResult result =
+        train_step_.run(state_.iteration, rate, [&](int64_t shard, const auto& backward) {
+          const auto begin = static_cast<size_t>(bounds[static_cast<size_t>(shard)]);
+          const auto end = static_cast<size_t>(bounds[static_cast<size_t>(shard) + 1]);
+          likelihood_.run(
+              std::span(sequences).subspan(begin, end - begin),
+              [&](size_t j, std::span<const float> log_probs) { return weigh(begin + j, log_probs); }, backward);
+        });  // 3.
     if (result.skipped) continue;
     grad_norm = std::max(grad_norm, result.grad_norm);
     small_gradients = std::max(small_gradients, result.small_gradients);
   }
   ++state_.iteration;
+  if (ranks_ != nullptr) {
+    ranks_->merge(deltas);
+    ranks_->merge(mismatches);
+  }
+  double mismatch = 0, delta_sum = 0;
+  for (const double d : deltas) delta_sum += d;
+  for (const double m : mismatches) mismatch = m <= mismatch || std::isnan(mismatch) ? mismatch : m;  // a NaN wins
+  int64_t tokens = 0;
+  for (const Rollout& r : rollouts_.rollouts) tokens += static_cast<int64_t>(r.tokens.size());
 
   const Evaluation e = evaluate(task_, rollouts_);
   Metrics metrics = {{"reward_mean", mean_reward(rollouts_.rollouts)},

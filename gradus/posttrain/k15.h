@@ -74,7 +74,8 @@ struct K15State {
 
 class K15 {
  public:
-  K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler = nullptr);
+  K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t seed, optim::LossScaler* scaler = nullptr,
+      run::Ranks* ranks = nullptr);
 
   bool done() const { return state_.iteration >= config_.iterations; }
 
@@ -98,6 +99,7 @@ class K15 {
   Curriculum curriculum_;
   optim::AdamW optimiser_;
   optim::LossScaler* scaler_;
+  run::Ranks* ranks_;
   PackedLikelihood likelihood_;
   run::TrainStep train_step_;
   RolloutBatch rollouts_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gradus/kernels/convert.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::posttrain {
 
@@ -19,6 +20,12 @@ bool share_a_prompt(const TrainSequence& a, const TrainSequence& b) {
 }
 
 }  // namespace
+
+std::vector<int64_t> shard_bounds(std::span<const TrainSequence> sequences, int64_t n_shards) {
+  std::vector<int64_t> n_tokens;
+  for (const TrainSequence& s : sequences) n_tokens.push_back(static_cast<int64_t>(s.tokens.size()));
+  return run::balanced_parts(n_tokens, n_shards);
+}
 
 void PackedLikelihood::add_targets(const TrainSequence& s, int32_t first_row, int32_t last_prompt_row) {
   for (int64_t t = s.prompt_tokens; t < static_cast<int64_t>(s.tokens.size()); ++t) {
@@ -88,7 +95,7 @@ void PackedLikelihood::run(std::span<const TrainSequence> sequences, const Weigh
       const double w = weigh(i, values.subspan(weights_.size(), n));
       weights_.insert(weights_.end(), n, -w);
     }
-    backward(autograd::weighted_sum(log_probs, weights_));
+    backward(autograd::weighted_sum(log_probs, weights_), end == sequences.size());
     tape_.reset();
   }
 }

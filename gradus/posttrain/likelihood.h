@@ -20,6 +20,9 @@ struct TrainSequence {
   int64_t response_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
 };
 
+// Where sequences are cut into shards of about as many tokens each: [n_shards + 1], fixed by the sequences alone.
+std::vector<int64_t> shard_bounds(std::span<const TrainSequence> sequences, int64_t n_shards);
+
 class PackedLikelihood {
  public:
   // temperature > 0: log pi is that of softmax(logits / temperature). A micro-batch takes sequences until max_rows
@@ -29,9 +32,9 @@ class PackedLikelihood {
 
   // weigh(i, log_probs of sequence i's response tokens) -> w_i, called once for each sequence, in order.
   using Weigh = std::function<double(size_t, std::span<const float>)>;
-  using Backward = std::function<void(nn::Var loss)>;
+  using Backward = std::function<void(nn::Var loss, bool last)>;
 
-  // Forward, weigh, then backward(loss) per micro-batch, in order.
+  // Forward, weigh, then backward(loss, whether it is the last) per micro-batch, in order.
   void run(std::span<const TrainSequence> sequences, const Weigh& weigh, const Backward& backward);
 
   // Forward only: visit(i, log_probs) for each sequence, from the same packed pass that the gradient uses.

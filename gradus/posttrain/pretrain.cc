@@ -48,7 +48,7 @@ void check_fits(const lm::Model& model, const Text& text, const PretrainConfig& 
 }
 
 Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed,
-                   optim::LossScaler* scaler)
+                   optim::LossScaler* scaler, run::Ranks* ranks)
     : model_(model),
       config_(config),
       seed_(seed),
@@ -56,7 +56,7 @@ Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& con
       optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
   config.check();
   check_fits(model, text, config);
   model.transformer().allocate_gradients();

@@ -59,7 +59,7 @@ class Pretrain {
  public:
   // Throws what `check` and `check_fits` throw.
   Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed,
-           optim::LossScaler* scaler = nullptr);
+           optim::LossScaler* scaler = nullptr, run::Ranks* ranks = nullptr);
 
   bool done() const { return state_.tokens >= config_.tokens; }
 
@@ -70,6 +70,7 @@ class Pretrain {
 
   PretrainState& state() { return state_; }
   optim::AdamW& optimiser() { return optimiser_; }
+  run::TrainStep& train_step() { return train_step_; }
 
  private:
   lm::Model& model_;

@@ -1,5 +1,7 @@
 #include "gradus/posttrain/rollout.h"
 
+#include "gradus/posttrain/rollout_bytes.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -42,6 +44,34 @@ RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Probl
   return batch;
 }
 
+RolloutBatch make_rollouts(run::Ranks* ranks, lm::Model& model, const Task& task, std::vector<Problem> problems,
+                           const RolloutConfig& config, const std::function<bool()>& should_stop) {
+  if (ranks == nullptr || ranks->size() == 1)
+    return make_rollouts(model, task, std::move(problems), config, should_stop);
+  const std::vector<int64_t> bounds = run::even_parts(static_cast<int64_t>(problems.size()), ranks->size());
+  const auto r = static_cast<size_t>(ranks->rank());
+  RolloutConfig mine = config;
+  mine.first_sequence += static_cast<uint64_t>(bounds[r] * config.samples);
+  std::string bytes;  // none: this rank is to stop
+  try {
+    bytes = to_bytes(
+        make_rollouts(model, task, {problems.begin() + bounds[r], problems.begin() + bounds[r + 1]}, mine, should_stop)
+            .rollouts);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::interrupted) throw;
+  }
+  const std::vector<std::string> parts = ranks->gather(bytes);
+  RolloutBatch batch{.problems = std::move(problems), .rollouts = {}, .samples = config.samples};
+  for (size_t k = 0; k < parts.size(); ++k) {
+    if (parts[k].empty()) fail(ErrorCode::interrupted, "rollouts: rank {} was told to stop", k);
+    for (Rollout& rollout : parse_rollouts(parts[k])) {
+      rollout.problem += static_cast<size_t>(bounds[k]);
+      batch.rollouts.push_back(std::move(rollout));
+    }
+  }
+  return batch;
+}
+
 Evaluation evaluate(const Task& task, const RolloutBatch& batch) {
   Evaluation e{.answers = static_cast<int64_t>(batch.rollouts.size())};
   int64_t correct = 0, ended = 0, tokens = 0, n_long = 0, n_short = 0, long_correct = 0, short_correct = 0;
@@ -66,11 +96,11 @@ Evaluation evaluate(const Task& task, const RolloutBatch& batch) {
 }
 
 EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems,
-                           lm::SamplerConfig sampler, const std::function<bool()>& should_stop) {
+                           lm::SamplerConfig sampler, const std::function<bool()>& should_stop, run::Ranks* ranks) {
   const auto at = [&](double temperature) {
     sampler.temperature = temperature;
     return evaluate(
-        task, make_rollouts(model, task, problems,
+        task, make_rollouts(ranks, model, task, problems,
                             {.samples = 1, .first_sequence = uint64_t{1} << 46, .sampler = sampler}, should_stop));
   };
   return {.sampled = at(1.0), .greedy = at(0.0)};

@@ -11,6 +11,7 @@
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/likelihood.h"
 #include "gradus/posttrain/task.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::posttrain {
 
@@ -47,6 +48,11 @@ struct RolloutConfig {
 RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Problem> problems,
                            const RolloutConfig& config, const std::function<bool()>& should_stop = {});
 
+// The same batch on every rank, made by all of them, each some of the problems. Without ranks that is this one. Throws
+// interrupted on all of them when one is to stop.
+RolloutBatch make_rollouts(run::Ranks* ranks, lm::Model& model, const Task& task, std::vector<Problem> problems,
+                           const RolloutConfig& config, const std::function<bool()>& should_stop = {});
+
 // What a set of judged answers says.
 struct Evaluation {
   int64_t answers = 0;
@@ -65,7 +71,8 @@ struct EvaluationPair {
   Evaluation sampled, greedy;
 };
 EvaluationPair evaluate_on(lm::Model& model, const Task& task, const std::vector<Problem>& problems,
-                           lm::SamplerConfig sampler, const std::function<bool()>& should_stop = {});
+                           lm::SamplerConfig sampler, const std::function<bool()>& should_stop = {},
+                           run::Ranks* ranks = nullptr);
 
 // The largest |log pi_sampler - log pi_trainer| over all response tokens: the recorded values against a fresh packed
 // forward pass.

@@ -58,7 +58,8 @@ struct SftState {
 
 class Sft {
  public:
-  Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed, optim::LossScaler* scaler = nullptr);
+  Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t seed, optim::LossScaler* scaler = nullptr,
+      run::Ranks* ranks = nullptr);
 
   bool done() const { return state_.tokens >= config_.tokens; }
 
@@ -69,6 +70,7 @@ class Sft {
   double fraction() const;
   SftState& state() { return state_; }
   optim::AdamW& optimiser() { return optimiser_; }
+  run::TrainStep& train_step() { return train_step_; }
 
  private:
   lm::Model& model_;

@@ -7,6 +7,7 @@
 #include "gradus/kernels/isa.h"
 #include "gradus/posttrain/curves.h"
 #include "gradus/run/config.h"
+#include "gradus/run/shared_run.h"
 
 namespace gradus::posttrain {
 
@@ -14,8 +15,14 @@ namespace {
 
 constexpr int64_t kExamples = 5;
 
-void use_threads(const TrainConfig& config) {
-  set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : available_cpus());
+// Ranks of one host share its processors.
+void use_threads(const TrainConfig& config, const comm::Group* group) {
+  const int ranks_here = group != nullptr ? group->ranks_on_this_host() : 1;
+  set_pool_threads(config.threads > 0 ? static_cast<int>(config.threads) : std::max(1, available_cpus() / ranks_here));
+}
+
+TrainConfig config_from(std::string text, const std::filesystem::path& directory) {
+  return run::read_config<TrainConfig>({{run::RunPaths{directory}.config().string(), std::move(text)}}, {});
 }
 
 // What a run learns from: a task's problems, or plain text.
@@ -123,11 +130,12 @@ SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Ta
   return sft;
 }
 
-TrainingOptions training_options(const TrainConfig& c) {
+TrainingOptions training_options(const TrainConfig& c, run::Ranks* ranks) {
   return {.problems = c.eval.problems,
           .quick_problems = c.eval.quick_problems,
           .every = c.eval.every,
-          .loss_scaling = c.loss_scaling()};
+          .loss_scaling = c.loss_scaling(),
+          .ranks = ranks};
 }
 
 MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision) {
@@ -178,9 +186,19 @@ std::vector<Example> make_examples(lm::Model& model, const Task& task, const Tra
   return out;
 }
 
+// What a rank that writes nothing knows at the end.
+TrainSummary followed(const run::Run& run, const TrainConfig& config, Training& training) {
+  return {.config = config,
+          .state = training.state(),
+          .directory = run.paths().directory,
+          .examples = {},
+          .continuation = {},
+          .pictures = {}};
+}
+
 // All that is left to do of a run on plain text. The same code for a new run and a resumed one.
 TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, const TrainConfig& config,
-                          const TrainObserver& observer, Training& training) {
+                          const TrainObserver& observer, Training& training, bool is_first) {
   const auto measured = [&](std::string_view when, const std::optional<HeldOutLoss>& loss) {
     if (observer.on_held_out_loss) observer.on_held_out_loss(when, *loss);
   };
@@ -203,6 +221,7 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
     training.pretrain(text, config.pretrain);
   }
   measured("after", state.after);
+  if (!is_first) return followed(run, config, training);
   return {
       .config = config,
       .state = training.state(),
@@ -214,7 +233,7 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
 
 // The same of a run on a task.
 TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, const TrainConfig& config,
-                          const TrainObserver& observer, Training& training) {
+                          const TrainObserver& observer, Training& training, bool is_first) {
   const auto note = [&](const std::string& line) {
     if (observer.on_note) observer.on_note(line);
   };
@@ -246,6 +265,7 @@ TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, con
     training.checkpoint(state.after->sampled.accuracy);
   }
   evaluated("after", state.after);
+  if (!is_first) return followed(run, config, training);
   return {.config = config,
           .state = state,
           .directory = run.paths().directory,
@@ -255,51 +275,55 @@ TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, con
 }
 
 TrainSummary work(run::Run& run, lm::Model& model, const Material& material, const TrainConfig& config,
-                  const TrainObserver& observer, TrainState state, const run::Checkpoint* checkpoint) {
-  Training training(run, model, material.task.get(), training_options(config), hooks_of(observer), std::move(state));
+                  const TrainObserver& observer, TrainState state, const run::Checkpoint* checkpoint,
+                  run::Ranks* ranks) {
+  Training training(run, model, material.task.get(), training_options(config, ranks), hooks_of(observer),
+                    std::move(state));
   if (checkpoint != nullptr) {
     training.restore(*checkpoint);
   } else {
     training.checkpoint();  // from here on there is something to resume from
   }
-  return material.text ? work_on_text(run, model, *material.text, config, observer, training)
-                       : work_on_task(run, model, *material.task, config, observer, training);
+  const bool is_first = ranks == nullptr || ranks->is_first();
+  return material.text ? work_on_text(run, model, *material.text, config, observer, training, is_first)
+                       : work_on_task(run, model, *material.task, config, observer, training, is_first);
 }
 
 }  // namespace
 
-TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
-                   std::vector<std::string> command_line, const TrainObserver& observer) {
-  use_threads(config);
+namespace {
+
+TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& observer, run::Ranks* ranks) {
   const Material material = read_material(config);
   lm::Model model = make_model(config, material);
   check_can_learn(model, material, config);
-  run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
-                           .keep_checkpoints = config.keep_checkpoints,
-                           .config_toml = run::write_config(config),
-                           .record = run::record_of_this_process(std::move(command_line)),
-                           .clock = {}});
+  run::Run run = run::begin_run(ranks, directory,
+                                {.seed = static_cast<uint64_t>(config.seed),
+                                 .keep_checkpoints = config.keep_checkpoints,
+                                 .config_toml = run::write_config(config),
+                                 .record = run::record_of_this_process(std::move(command_line)),
+                                 .clock = {}});
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {}, {} {}, {}", directory.string(), config.task,
                                  config.algorithm, model.config().n_parameters(), config.precision, pool().size(),
                                  pool().size() == 1 ? "thread" : "threads", kernels::name(kernels::active_isa())));
+    if (ranks != nullptr) observer.on_note(ranks->about());
     if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
   }
   tell_precision(config, model, observer);
-  return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr);
+  return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr, ranks);
 }
 
-TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
-                    const TrainObserver& observer) {
-  run::ResumedRun resumed = run::Run::open(directory);
-  const TrainConfig config = config_of_run(directory);
-  config.check();
-  use_threads(config);
+TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vector<std::string> command_line,
+                   const TrainObserver& observer, run::Ranks* ranks) {
+  const std::string directory = resumed.run.paths().directory.string();
   if (observer.on_note) {
     for (const std::string& difference :
          run::differences(resumed.run.record(), run::record_of_this_process(std::move(command_line)))) {
       observer.on_note("warning: " + difference + "; from here on the bits may differ from an uninterrupted run");
     }
+    if (ranks != nullptr) observer.on_note(ranks->about());
   }
   const Material material = read_material(config);
   lm::Model model = make_model(config, material);
@@ -308,9 +332,31 @@ TrainSummary resume(const std::filesystem::path& directory, std::vector<std::str
   if (weights == resumed.checkpoint.tensors.end()) fail(ErrorCode::corrupt, "{}: model.safetensors is missing", origin);
   model.set_weights({.tensors = weights->second, .metadata = {}}, origin);
   if (observer.on_note)
-    observer.on_note(fmt::format("run {}: goes on after step {}", directory.string(), resumed.checkpoint.step));
+    observer.on_note(fmt::format("run {}: goes on after step {}", directory, resumed.checkpoint.step));
   return work(resumed.run, model, material, config, observer, parse_train_state(resumed.checkpoint.state, origin),
-              &resumed.checkpoint);
+              &resumed.checkpoint, ranks);
+}
+
+}  // namespace
+
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& observer,
+                   std::unique_ptr<comm::Group> group) {
+  use_threads(config, group.get());
+  const auto ranks = run::make_ranks(std::move(group), config.parallel, run::write_config(config));
+  return run::on_all_ranks(ranks.get(),
+                           [&] { return begin(directory, config, std::move(command_line), observer, ranks.get()); });
+}
+
+TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
+                    const TrainObserver& observer, std::unique_ptr<comm::Group> group) {
+  run::ResumedRun resumed = run::open_run(group.get(), directory);
+  const TrainConfig config = config_from(resumed.run.config_toml(), directory);
+  config.check();
+  use_threads(config, group.get());
+  const auto ranks = run::make_ranks(std::move(group), config.parallel, resumed.run.config_toml());
+  return run::on_all_ranks(ranks.get(),
+                           [&] { return go_on(resumed, config, std::move(command_line), observer, ranks.get()); });
 }
 
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config) {
@@ -349,8 +395,7 @@ lm::Model load_model(const std::filesystem::path& path, std::string_view precisi
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {
-  const std::filesystem::path path = run::RunPaths{directory}.config();
-  return run::read_config<TrainConfig>({{path.string(), read_file(path)}}, {});
+  return config_from(read_file(run::RunPaths{directory}.config()), directory);
 }
 
 }  // namespace gradus::posttrain

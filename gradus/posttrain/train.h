@@ -40,14 +40,16 @@ struct TrainSummary {
   std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 
-// A new run in `directory`. `command_line` is kept in the record. Throws what the parts throw.
+// A new run in `directory`. `command_line` is kept in the record. Ranks of a group train together: each calls this, the
+// first one writes the folder and observes. Throws what the parts throw.
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
-                   std::vector<std::string> command_line, const TrainObserver& observer = {});
+                   std::vector<std::string> command_line, const TrainObserver& observer = {},
+                   std::unique_ptr<comm::Group> group = nullptr);
 
 // Goes on with an interrupted run; a finished one only returns its summary. Warns through on_note when what decides
-// bits has changed.
+// bits has changed. The number of ranks may be another one.
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
-                    const TrainObserver& observer = {});
+                    const TrainObserver& observer = {}, std::unique_ptr<comm::Group> group = nullptr);
 
 // Sampled and greedy accuracy of a run's latest checkpoint, or of a model folder on `config`'s task.
 EvaluationPair evaluate_model(lm::Model& model, const Task& task, const TrainConfig& config);

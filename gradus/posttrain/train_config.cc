@@ -108,6 +108,7 @@ void TrainConfig::check() const {
   if (model.empty()) check_shape(architecture.shape);
   std::pair<int, int> difficulties{1, 1};
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
+  parallel.check(1);
   pretrain.check();
   sft.check(difficulties);
   k15.check(difficulties);

@@ -14,6 +14,7 @@
 #include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/posttrain/task.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::posttrain {
 
@@ -96,6 +97,7 @@ struct TrainConfig {
   SftConfig sft;
   K15Config k15;
   EvalSection eval;
+  run::ParallelConfig parallel;
 
   template <class F>
   void fields(F& f) {
@@ -117,6 +119,7 @@ struct TrainConfig {
     f.section("sft", sft);
     f.section("k15", k15);
     f.section("eval", eval);
+    f.section("parallel", parallel);
   }
 
   // Values that make no sense together, and a task or algorithm that does not exist: invalid_argument, naming the

@@ -176,7 +176,9 @@ void Training::log(std::string_view phase, const Metrics& metrics) {
 }
 
 void Training::stop_if_asked() {
-  if (!hooks_.should_stop || !hooks_.should_stop()) return;
+  bool stop = hooks_.should_stop && hooks_.should_stop();
+  if (options_.ranks != nullptr) stop = options_.ranks->any(stop);
+  if (!stop) return;
   if (saved_step_ != state_.step) checkpoint();  // one that is there stays as it is, with its score
   fail(ErrorCode::interrupted, "train: stopped at step {}; `gradus resume {}` goes on", state_.step,
        run_.paths().directory.string());
@@ -186,25 +188,32 @@ double Training::elapsed_s() const {
   return steady_seconds() - started_s_;
 }
 
-void Training::continue_moments(optim::AdamW& optimiser) {
+void Training::continue_moments() {
   if (!saved_moments_) return;
-  NamedTensors& saved = *saved_moments_;
-  const auto n = optimiser.first_moments().size();
-  GRADUS_CHECK(saved.size() == 2 * n);
+  const size_t n = moments_->parameters().size();
+  GRADUS_CHECK(saved_moments_->size() == 2 * n);
+  std::vector<Tensor> first, second;
   for (size_t i = 0; i < n; ++i) {
-    optimiser.first_moments()[i].copy_from(saved[i].second);
-    optimiser.second_moments()[i].copy_from(saved[n + i].second);
+    first.push_back((*saved_moments_)[i].second);
+    second.push_back((*saved_moments_)[n + i].second);
   }
-  optimiser.set_steps(state_.optimiser_steps);
+  if (exchange_ != nullptr) {
+    exchange_->take_moments(first, second);
+  } else {
+    for (size_t i = 0; i < n; ++i) {
+      moments_->first_moments()[i].copy_from(first[i]);
+      moments_->second_moments()[i].copy_from(second[i]);
+    }
+  }
+  moments_->set_steps(state_.optimiser_steps);
   saved_moments_.reset();
 }
 
 void Training::sft(const SftConfig& config) {
   GRADUS_CHECK(task_ != nullptr);
-  Sft learner(model_, *task_, config, run_.seed(), &scaler_);
+  Sft learner(model_, *task_, config, run_.seed(), &scaler_, options_.ranks);
   learner.state() = state_.sft;
-  continue_moments(learner.optimiser());
-  moments_ = &learner.optimiser();
+  follow_moments(learner);
   const double first_s = steady_seconds();
   const int64_t first_tokens = learner.state().tokens;
   while (!learner.done()) {
@@ -233,7 +242,7 @@ void Training::sft(const SftConfig& config) {
 
 void Training::k15(const K15Config& config) {
   GRADUS_CHECK(task_ != nullptr);
-  K15 learner(model_, *task_, config, run_.seed(), &scaler_);
+  K15 learner(model_, *task_, config, run_.seed(), &scaler_, options_.ranks);
   if (state_.k15.iteration > 0) learner.restore(state_.k15);
   while (!learner.done()) {
     stop_if_asked();
@@ -290,7 +299,8 @@ EvaluationPair Training::evaluate_on_held_out(int64_t n_problems, int64_t max_to
   const auto [least, greatest] = task_->difficulties();
   const std::vector<Problem> problems = held_out_set(
       *task_, {.n = static_cast<int>(n_problems), .least_difficulty = least, .greatest_difficulty = greatest});
-  return evaluate_on(model_, *task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop);
+  return evaluate_on(model_, *task_, problems, {.max_tokens = max_tokens, .seed = run_.seed()}, should_stop,
+                     options_.ranks);
 }
 
 void Training::checkpoint(std::optional<double> score) {
@@ -306,8 +316,8 @@ void Training::checkpoint(std::optional<double> score) {
       for (size_t i = 0; i < moments.size(); ++i)
         saved.emplace_back(prefix + moments_->parameters()[i]->name, moments[i]);
     };
-    add("adamw.m.", moments_->first_moments());
-    add("adamw.v.", moments_->second_moments());
+    add("adamw.m.", exchange_ != nullptr ? exchange_->whole(moments_->first_moments()) : moments_->first_moments());
+    add("adamw.v.", exchange_ != nullptr ? exchange_->whole(moments_->second_moments()) : moments_->second_moments());
   }
   c.files["config.json"] = model_.config_text();
   c.files["tokenizer.json"] = model_.tokenizer_text();

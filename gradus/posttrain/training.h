@@ -47,6 +47,7 @@ struct TrainingOptions {
   int64_t sft_every = 200;       // updates of the warm-up between checkpoints
   int64_t log_every = 10;        // updates of the warm-up per row of the logs
   optim::LossScalerConfig loss_scaling{};
+  run::Ranks* ranks = nullptr;  // that train together; `run` is then a follower on all but the first
 };
 
 class Training {
@@ -79,7 +80,10 @@ class Training {
   void log(std::string_view phase, const Metrics& metrics);
   void stop_if_asked();
   double elapsed_s() const;
-  void continue_moments(optim::AdamW& optimiser);  // of the checkpoint, if it has any
+  // From here on checkpoints hold the moments of this learner; it begins with those of the checkpoint, if that has any.
+  template <class Learner>
+  void follow_moments(Learner& learner);
+  void continue_moments();
   EvaluationPair evaluate_on_held_out(int64_t n_problems, int64_t max_tokens, const std::function<bool()>& should_stop);
 
   run::Run& run_;
@@ -90,10 +94,18 @@ class Training {
   TrainState state_;
   double started_s_;
   optim::LossScaler scaler_;
-  optim::AdamW* moments_ = nullptr;  // of the pretraining or warm-up in progress
+  optim::AdamW* moments_ = nullptr;            // of the pretraining or warm-up in progress
+  run::GradientExchange* exchange_ = nullptr;  // which may have cut them
   std::optional<NamedTensors> saved_moments_;
   std::optional<int64_t> saved_step_;  // of the last checkpoint
 };
+
+template <class Learner>
+void Training::follow_moments(Learner& learner) {
+  moments_ = &learner.optimiser();
+  exchange_ = learner.train_step().exchange();
+  continue_moments();
+}
 
 // The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.
 void pretrain(run::Run& run, lm::Model& model, const Text& text, const PretrainConfig& config, const Hooks& hooks = {});

@@ -16,11 +16,10 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 void Training::pretrain(const Text& text, const PretrainConfig& config) {
-  Pretrain learner(model_, text, config, run_.seed(), &scaler_);
+  Pretrain learner(model_, text, config, run_.seed(), &scaler_, options_.ranks);
   TextState& state = state_.text;
   learner.state() = state.pretrain;
-  continue_moments(learner.optimiser());
-  moments_ = &learner.optimiser();
+  follow_moments(learner);
   while (!learner.done()) {
     stop_if_asked();
     const auto begin = std::chrono::steady_clock::now();
@@ -32,7 +31,8 @@ void Training::pretrain(const Text& text, const PretrainConfig& config) {
     const bool last = learner.done(), measured = last || state.pretrain.step % config.every == 0;
     std::optional<HeldOutLoss> held_out;
     if (measured) {
-      held_out = held_out_loss(model_, text, config.held_out());  // not to be interrupted: it belongs to the step's row
+      // Not to be interrupted: it belongs to the step's row.
+      held_out = held_out_loss(model_, text, config.held_out(), {}, options_.ranks);
       metrics.emplace_back("held_out_loss", held_out->per_token());
       metrics.emplace_back("held_out_bits_per_byte", held_out->bits_per_byte());
     }
@@ -55,7 +55,7 @@ void Training::pretrain(const Text& text, const PretrainConfig& config) {
 
 HeldOutLoss Training::evaluate(const Text& text, const PretrainConfig& config) {
   try {
-    return held_out_loss(model_, text, config.held_out(), hooks_.should_stop);
+    return held_out_loss(model_, text, config.held_out(), hooks_.should_stop, options_.ranks);
   } catch (const Error& e) {
     if (e.code() == ErrorCode::interrupted) stop_if_asked();
     throw;

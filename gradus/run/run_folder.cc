@@ -4,6 +4,7 @@
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
 
 #include "gradus/core/error.h"
@@ -134,9 +135,10 @@ void make_directory(const fs::path& directory) {
 struct Run::State {
   RunPaths paths;
   RunFacts facts;
-  RunLock lock;
+  std::optional<RunLock> lock;  // none of a follower, and no writer
   int64_t last_step = 0;
-  MetricsWriter writer;  // last: it ends before the lock is given back
+  std::unique_ptr<MetricsWriter> writer;  // last: it ends before the lock is given back
+  std::string config_toml;                // of a follower
 };
 
 Run::Run(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -162,13 +164,20 @@ Run::Run(const fs::path& directory, RunOptions options) {
     make_directory(paths.checkpoints());
     LogSinks logs = create_logs(paths, clock);
     write_file_atomically(paths.record(), to_json(facts));  // last: with it the folder is a run
-    state_.reset(new State{paths, std::move(facts), std::move(lock), 0, MetricsWriter(std::move(logs))});
+    state_.reset(
+        new State{paths, std::move(facts), std::move(lock), 0, std::make_unique<MetricsWriter>(std::move(logs)), {}});
   } catch (...) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(directory, ignored)) fs::remove_all(entry.path(), ignored);
     if (!existed) fs::remove(directory, ignored);
     throw;
   }
+}
+
+Run Run::follower(const fs::path& directory, RunOptions options, int64_t last_step) {
+  RunFacts facts{options.seed, options.keep_checkpoints, std::move(options.record)};
+  return Run(std::unique_ptr<State>(new State{RunPaths{directory}, std::move(facts), std::nullopt, last_step, nullptr,
+                                              std::move(options.config_toml)}));
 }
 
 ResumedRun Run::open(const fs::path& directory, Clock clock) {
@@ -190,28 +199,33 @@ ResumedRun Run::open(const fs::path& directory, Clock clock) {
           name);
   Checkpoint checkpoint = load_checkpoint(*folder);
   LogSinks logs = reopen_logs(paths, to_marks(checkpoint.marks, *folder), clock);
-  Run run(std::unique_ptr<State>(
-      new State{paths, std::move(facts), std::move(lock), checkpoint.step, MetricsWriter(std::move(logs))}));
+  Run run(std::unique_ptr<State>(new State{paths,
+                                           std::move(facts),
+                                           std::move(lock),
+                                           checkpoint.step,
+                                           std::make_unique<MetricsWriter>(std::move(logs)),
+                                           {}}));
   return {std::move(run), std::move(checkpoint)};
 }
 
 void Run::log(int64_t step, std::string_view phase, NamedValues values) {
   state_->last_step = std::max(state_->last_step, step);
-  state_->writer.log(step, std::string(phase), std::move(values));
+  if (state_->writer) state_->writer->log(step, std::string(phase), std::move(values));
 }
 
 void Run::log_rollouts(int64_t iteration, std::vector<Rollout> rollouts) {
   for (Rollout& r : rollouts) r.iteration = iteration;
-  state_->writer.log_rollouts(std::move(rollouts));
+  if (state_->writer) state_->writer->log_rollouts(std::move(rollouts));
 }
 
 void Run::flush() {
-  state_->writer.flush();
+  if (state_->writer) state_->writer->flush();
 }
 
 fs::path Run::checkpoint(Checkpoint checkpoint) {
   state_->last_step = std::max(state_->last_step, checkpoint.step);
-  checkpoint.marks = to_map(state_->writer.flush());  // before the checkpoint appears, its logs are on disk
+  if (!state_->writer) return {};
+  checkpoint.marks = to_map(state_->writer->flush());  // before the checkpoint appears, its logs are on disk
   fs::path folder = save_checkpoint(state_->paths.checkpoints(), checkpoint);
   prune_checkpoints(state_->paths.checkpoints(), state_->facts.keep_checkpoints);
   return folder;
@@ -230,7 +244,7 @@ const Record& Run::record() const {
   return state_->facts.record;
 }
 std::string Run::config_toml() const {
-  return read_file(state_->paths.config());
+  return state_->writer ? read_file(state_->paths.config()) : state_->config_toml;
 }
 
 }  // namespace gradus::run

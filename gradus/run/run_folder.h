@@ -57,6 +57,9 @@ class Run {
   // Gradus), io.
   static ResumedRun open(const std::filesystem::path& directory, Clock clock = {});
 
+  // A run that another process writes: what is logged or saved here goes nowhere. For all ranks but the first.
+  static Run follower(const std::filesystem::path& directory, RunOptions options, int64_t last_step = 0);
+
   Run(Run&&) noexcept;
   Run& operator=(Run&&) noexcept;
   ~Run();  // writes what was logged; errors at that point are lost, so flush() or checkpoint() first
@@ -71,7 +74,8 @@ class Run {
   // Waits until all that was logged is safely on disk.
   void flush();
 
-  // Flushes, then saves `checkpoint` (its marks are set here), then deletes those no longer kept. Returns its folder.
+  // Flushes, then saves `checkpoint` (its marks are set here), then deletes those no longer kept. Returns its folder,
+  // nothing of a follower.
   std::filesystem::path checkpoint(Checkpoint checkpoint);
 
   // The largest step logged or saved so far; 0 in a new run.

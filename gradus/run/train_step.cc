@@ -2,10 +2,19 @@
 
 namespace gradus::run {
 
+TrainStep::TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, optim::LossScaler* scaler, Ranks* ranks)
+    : optimiser_(optimiser), config_(config), scaler_(scaler), ranks_(ranks) {
+  if (ranks_ != nullptr) exchange_.emplace(optimiser, *ranks_);
+}
+
 void TrainStep::finish(int64_t step, double learning_rate, TrainStepResult& result) {
-  if (all_reduce) all_reduce(optimiser_.parameters());
+  if (exchange_) {
+    exchange_->finish();
+    ranks_->merge(losses_);
+  }
+  for (const double loss : losses_) result.loss += loss;
   const double unscale = 1.0 / loss_scale();
-  result.grad_norm = optim::global_gradient_norm(optimiser_.parameters()) * unscale;
+  result.grad_norm = (exchange_ ? exchange_->norm() : optim::global_gradient_norm(optimiser_.parameters())) * unscale;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     if (scaler_ != nullptr && scaler_->may_skip()) {
       scaler_->step_skipped();
@@ -17,10 +26,14 @@ void TrainStep::finish(int64_t step, double learning_rate, TrainStepResult& resu
          result.loss, result.grad_norm, step);
   }
   if (scaler_ != nullptr) {
-    if (scaler_->active()) result.small_gradients = optim::small_gradient_share(optimiser_.parameters(), DType::f16);
+    if (scaler_->active()) {
+      result.small_gradients = exchange_ ? exchange_->small_share(DType::f16)
+                                         : optim::small_gradient_share(optimiser_.parameters(), DType::f16);
+    }
     scaler_->step_done();
   }
-  optimiser_.step(learning_rate, unscale * optim::clip_factor(result.grad_norm, config_.clip_norm));
+  const double factor = unscale * optim::clip_factor(result.grad_norm, config_.clip_norm);
+  exchange_ ? exchange_->update(learning_rate, factor) : optimiser_.step(learning_rate, factor);
 }
 
 }  // namespace gradus::run

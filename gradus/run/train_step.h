@@ -1,27 +1,29 @@
-// The one train step that every learner shares: scale, backward, all-reduce hook, unscale, clip, optimiser, diverged
+// The one train step that every learner shares: scale, backward, sum over ranks, unscale, clip, optimiser, diverged
 // check.
 #pragma once
 
 #include <cmath>
-#include <functional>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "gradus/autograd/tape.h"
 #include "gradus/core/error.h"
 #include "gradus/optim/adamw.h"
 #include "gradus/optim/gradients.h"
 #include "gradus/optim/loss_scaler.h"
+#include "gradus/run/gradient_exchange.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::run {
 
 struct TrainStepConfig {
   double clip_norm = 1.0;  // global gradient norm; 0 = off
-  int64_t shards = 1;      // gradients of S fixed shards are added in a balanced tree
 };
 
 struct TrainStepResult {
-  double loss = 0;             // sum over shards
+  double loss = 0;             // sum over all shards
   double grad_norm = 0;        // before clipping
   bool skipped = false;        // an overflow under loss scaling: weights and moments are as they were
   double small_gradients = 0;  // under loss scaling: the share of elements that are zero or subnormal in f16
@@ -29,21 +31,27 @@ struct TrainStepResult {
 
 class TrainStep {
  public:
-  // `scaler`, if there is one, outlives the object; without one losses are not scaled.
-  TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, optim::LossScaler* scaler = nullptr)
-      : optimiser_(optimiser), config_(config), scaler_(scaler), tree_(optimiser.parameters()) {}
+  // `scaler` and `ranks`, if given, outlive the object; without the one losses are not scaled, without the other this
+  // is the only rank, and a batch is one shard.
+  TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, optim::LossScaler* scaler = nullptr,
+            Ranks* ranks = nullptr);
 
-  // Called with the parameters once their gradients are complete on this rank; data-parallel training adds them over
-  // ranks.
-  std::function<void(std::span<autograd::Parameter* const>)> all_reduce;
+  // Parts of a batch over all ranks; those of this one are [first_shard(), end_shard()).
+  int64_t shards() const { return ranks_ != nullptr ? ranks_->shards() : 1; }
+  int64_t first_shard() const { return ranks_ != nullptr ? ranks_->first_shard() : 0; }
+  int64_t end_shard() const { return first_shard() + (ranks_ != nullptr ? shards() / ranks_->size() : 1); }
 
-  // One update. `accumulate(shard, backward)` computes shard's forward passes and calls `backward(loss)` for each loss
-  // to descend on; losses of one shard add up in the order of the calls. Gradients are those of the scaled loss, and
-  // unscaled before they are clipped. When the loss or the gradient norm is not finite, weights and moments stay as
-  // they were: under loss scaling the step is skipped; else, or after too many of those in a row, it throws diverged,
-  // where `step` names the moment.
+  // One update, on all ranks at once. `accumulate(shard, backward)` computes the forward passes of a shard of this rank
+  // and calls `backward(loss)` for each loss to descend on; losses of one shard add up in the order of the calls.
+  // `backward(loss, true)` says that it is the shard's last, so that its gradients can leave while they are computed.
+  // Gradients are those of the scaled loss, summed over shards in a balanced tree, and unscaled before they are
+  // clipped. When the loss or the gradient norm is not finite, weights and moments stay as they were: under loss
+  // scaling the step is skipped; else, or after too many of those in a row, it throws diverged, where `step` names the
+  // moment.
   template <class Accumulate>
   TrainStepResult run(int64_t step, double learning_rate, Accumulate&& accumulate);
+
+  GradientExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }  // null for the only rank
 
  private:
   double loss_scale() const { return scaler_ != nullptr ? scaler_->scale() : 1.0; }
@@ -52,24 +60,27 @@ class TrainStep {
   optim::AdamW& optimiser_;
   TrainStepConfig config_;
   optim::LossScaler* scaler_;
-  optim::ShardTree tree_;
+  Ranks* ranks_;
+  std::optional<GradientExchange> exchange_;
+  std::vector<double> losses_;  // of each shard
 };
 
 template <class Accumulate>
 TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& accumulate) {
   TrainStepResult result;
-  tree_.reset();
-  optim::zero_gradients(optimiser_.parameters());
-  for (int64_t shard = 0; shard < config_.shards; ++shard) {
-    accumulate(shard, [&](autograd::Var loss) {
+  losses_.assign(static_cast<size_t>(shards()), 0.0);
+  exchange_ ? exchange_->begin() : optim::zero_gradients(optimiser_.parameters());
+  static const autograd::GradientHooks kNone;
+  for (int64_t shard = first_shard(); shard < end_shard(); ++shard) {
+    const bool last_shard = shard + 1 == end_shard();
+    accumulate(shard, [&](autograd::Var loss, bool last = false) {
       const Tensor& value = loss.value();
-      result.loss +=
+      losses_[static_cast<size_t>(shard)] +=
           value.dtype() == DType::f64 ? value.data<double>()[0] : static_cast<double>(value.data<float>()[0]);
-      loss.tape->backward(loss, loss_scale());
+      loss.tape->backward(loss, loss_scale(), exchange_ ? exchange_->hooks(last_shard && last) : kNone);
     });
-    tree_.add(shard + 1 == config_.shards);
+    if (exchange_ && !last_shard) exchange_->add_shard();
   }
-  tree_.finish();
   finish(step, learning_rate, result);
   return result;
 }

@@ -1,11 +1,14 @@
 #include "gradus/kernels/combine.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <numeric>
+#include <span>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 #include "tests/kernels/grid.h"
 

@@ -91,9 +91,10 @@ struct Shards {
     zero_gradients(all);
     for (int64_t s = 0; s < shards; ++s) {
       accumulate(s);
-      tree.add(s + 1 == shards);
+      if (s + 1 < shards) tree.add();
     }
-    tree.finish();
+    for (size_t i = 0; i < all.size(); ++i) tree.finish(i);
+    tree.reset();
   }
 };
 
@@ -134,7 +135,7 @@ TEST(ShardTree, ResetForgetsAnUnfinishedSum) {
   Shards x;
   ShardTree tree(x.all);
   x.accumulate(7);
-  tree.add(false);  // then the step failed
+  tree.add();  // then the step failed
   tree.reset();
   x.run(tree, 1);
   EXPECT_TRUE(same_bits(x.a.grad, sum(Tensor::zeros(x.a.grad.shape()), Shards::of(x.a, 0))));

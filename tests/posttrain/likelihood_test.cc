@@ -60,7 +60,7 @@ Outcome run(lm::Model& model, const Data& data, int64_t max_rows, double tempera
             out.log_probs.emplace_back(log_probs.begin(), log_probs.end());
             return data.weights[i];
           },
-          [&](nn::Var loss) {
+          [&](nn::Var loss, bool) {
             out.losses.push_back(loss.value().data<float>()[0]);
             loss.tape->backward(loss);
           });
@@ -200,8 +200,9 @@ TEST(PackedLikelihood, IsUsableAfterACallThatThrew) {
   for (nn::Parameter* p : model.transformer().parameters()) p->grad.fill_zero();
   PackedLikelihood likelihood(model.transformer(), 1.0, 64);
   const auto weigh = [&](size_t i, std::span<const float>) { return data.weights[i]; };
-  EXPECT_THROW(likelihood.run(data.sequences, weigh, [](nn::Var) { fail(ErrorCode::interrupted, "stop"); }), Error);
-  likelihood.run(data.sequences, weigh, [](nn::Var loss) { loss.tape->backward(loss); });
+  EXPECT_THROW(likelihood.run(data.sequences, weigh, [](nn::Var, bool) { fail(ErrorCode::interrupted, "stop"); }),
+               Error);
+  likelihood.run(data.sequences, weigh, [](nn::Var loss, bool) { loss.tape->backward(loss); });
   EXPECT_TRUE(same_bits(gradients_of(model), want.gradients));
 }
 
@@ -209,7 +210,7 @@ TEST(PackedLikelihood, NoSequencesCallNothing) {
   lm::Model model = tiny_model(FirstBit());
   PackedLikelihood(model.transformer(), 1.0, 64)
       .run(
-          {}, [](size_t, std::span<const float>) { return ADD_FAILURE(), 0.0; }, [](nn::Var) { ADD_FAILURE(); });
+          {}, [](size_t, std::span<const float>) { return ADD_FAILURE(), 0.0; }, [](nn::Var, bool) { ADD_FAILURE(); });
 }
 
 }  // namespace

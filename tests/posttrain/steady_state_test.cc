@@ -4,6 +4,7 @@
 #include "gradus/run/train_step.h"
 #include "tests/core/count_allocations.h"
 #include "tests/posttrain/small_task.h"
+#include "tests/run/solo.h"
 
 namespace gradus::posttrain {
 namespace {
@@ -25,13 +26,15 @@ struct Loop {
   std::vector<TrainSequence> sequences;
   optim::AdamW optimiser{model.transformer().parameters(), {.weight_decay = 0.01}};
   PackedLikelihood likelihood{model.transformer(), 1.0, 1000};
+  run::Ranks ranks;
   run::TrainStep train_step;
 
   explicit Loop(int64_t shards = 1, nn::Precision precision = nn::Precision::fp32)
       : model(lm::Model::create(
             {.layers = 1, .width = 64, .heads = 4, .kv_heads = 2, .max_positions = 128, .qkv_bias = true},
             lm::character_tokenizer(Chain().alphabet(), Chain().end_of_text()), 1, precision)),
-        train_step(optimiser, {.clip_norm = 1, .shards = shards}) {
+        ranks(run::solo({.shards = shards})),
+        train_step(optimiser, {.clip_norm = 1}, nullptr, shards > 1 ? &ranks : nullptr) {
     model.transformer().allocate_gradients();
     for (uint64_t i = 0; i < 32; ++i) {
       tokens.push_back(kernels::random_ids(20 + static_cast<int64_t>(3 * i % 71), model.tokenizer().n_vocab(), i));

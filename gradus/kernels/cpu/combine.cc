@@ -122,7 +122,7 @@ struct DivideBy {
 
 using Arrays = std::span<const void* const>;
 
-// Elements [begin, begin + count) of every array. Both structs travel in registers.
+// Elements [begin, begin + count) of every array. Like Arrays it travels in registers, which short calls notice.
 struct Range {
   int64_t begin, count;
 };
@@ -154,16 +154,20 @@ template <class Op, size_t N, class In, class Out, class Finish>
 HWY_NOINLINE void CombineN(const void* const* xs, Range range, Finish finish, Out* y) {
   std::array<const In*, N> x;  // copied, so that no store can seem to change it
   for (size_t k = 0; k < N; ++k) x[k] = static_cast<const In*>(xs[k]) + range.begin;
-  const auto combine = [&](auto d, int64_t i)
-                           HWY_ATTR { StoreAs(d, finish(d, TreeOfVectors<Op, N>(d, x.data(), i)), y + i); };
+  const auto step = [&](auto d, int64_t i) HWY_ATTR {
+    const auto whole = TreeOfVectors<Op, N>(d, x.data(), i);
+    StoreAs(d, finish(d, whole), y + i);
+  };
   using D = hn::ScalableTag<Computed<In>>;
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t i = 0;
-  for (; i + lanes <= range.count; i += lanes) combine(D(), i);
-  if (i < range.count) ForHalves(hn::Half<D>(), i, range.count, combine);
+  for (; i + lanes <= range.count; i += lanes) step(D(), i);
+  if (i < range.count) ForHalves(hn::Half<D>(), i, range.count, step);
 }
 
-constexpr size_t kBlockBytes = 2048;  // of a partial result: two of them and what they are made of fit the L1 cache
+// Of a partial result. Two of them and their blocks of inputs share the first-level cache: of 1, 2 and 4 KiB the
+// fastest for 6 to 16 arrays on a Zen 4.
+constexpr size_t kBlockBytes = 2048;
 
 template <class Op, class In, class Out, class Finish>
 void Combine(Arrays xs, Range range, Finish finish, Out* y);
@@ -216,8 +220,8 @@ void CombineAs(const ref::Combination& c) {
     case ReduceOp::mean:
       if constexpr (std::is_integral_v<T>) {
         Combine<Sum, T>(c.xs, all, Keep(), y);
-        for (int64_t i = 0; i < c.count; ++i)
-          y[i] = ref::divided(y[i], c.n_mean);  // no vector instruction divides them
+        // No vector instruction divides integers.
+        for (int64_t i = 0; i < c.count; ++i) y[i] = ref::divided(y[i], c.n_mean);
       } else {
         Combine<Sum, T>(c.xs, all, DivideBy<Computed<T>>(c.n_mean), y);
       }

@@ -1,0 +1,171 @@
+// Data-parallel train steps: ranks are threads.
+#include <thread>
+
+#include "gradus/autograd/ops.h"
+#include "gradus/comm/thread_transport.h"
+#include "gradus/kernels/elementwise.h"
+#include "gradus/run/train_step.h"
+#include "tests/kernels/grid.h"
+
+namespace gradus::run {
+namespace {
+
+using autograd::Parameter;
+using autograd::Tape;
+using autograd::Var;
+using kernels::random_tensor;
+using kernels::same_bits;
+
+constexpr int64_t kShards = 8;
+
+// Two layers, one weight used twice; matrices of several chunks and of less than one.
+struct Net {
+  Parameter in{"in", random_tensor({96, 64}, DType::f32, 1), Tensor::zeros({96, 64})};
+  Parameter bias{"bias", random_tensor({96}, DType::f32, 2), Tensor::zeros({96})};
+  Parameter middle{"middle", random_tensor({96, 96}, DType::f32, 3), Tensor::zeros({96, 96})};
+  Parameter out{"out", random_tensor({5, 96}, DType::f32, 4), Tensor::zeros({5, 96})};
+  optim::AdamW optimiser{{&in, &bias, &middle, &out}, {.weight_decay = 0.1}};
+  Tape tape;
+
+  // A shard's two micro-batches.
+  void accumulate(int64_t step, int64_t shard, const auto& backward) {
+    for (uint64_t batch = 0; batch < 2; ++batch) {
+      const auto stream = static_cast<uint64_t>(100 * step + 10 * shard) + batch;
+      Rng rng(2, Purpose::test, stream);
+      std::vector<double> c(4 * 5);
+      for (double& w : c) w = 0.01 * rng.normal();
+      const Var x = tape.constant(random_tensor({4, 64}, DType::f32, stream));
+      Var h = autograd::linear(x, in, &bias);
+      h = autograd::linear(autograd::linear(h, middle), middle);
+      backward(autograd::weighted_sum(autograd::linear(h, out), c), batch == 1);
+      tape.reset();
+    }
+  }
+};
+
+struct Outcome {
+  std::vector<Tensor> weights, first, second;
+  std::vector<double> losses, norms;
+  int64_t moment_elements = 0;
+};
+
+Outcome train(Ranks* ranks, int64_t steps) {
+  Net net;
+  TrainStep step(net.optimiser, {.clip_norm = 0.5}, nullptr, ranks);
+  Outcome o;
+  for (int64_t i = 0; i < steps; ++i) {
+    const TrainStepResult result =
+        step.run(i, 0.01, [&](int64_t shard, const auto& backward) { net.accumulate(i, shard, backward); });
+    o.losses.push_back(result.loss);
+    o.norms.push_back(result.grad_norm);
+  }
+  for (const Parameter* p : net.optimiser.parameters()) o.weights.push_back(p->value.clone());
+  for (const Tensor& m : net.optimiser.first_moments()) o.moment_elements += 2 * m.numel();
+  o.first = step.exchange()->whole(net.optimiser.first_moments());
+  o.second = step.exchange()->whole(net.optimiser.second_moments());
+  return o;
+}
+
+std::vector<Outcome> train_on(int P, const ParallelConfig& config, int64_t steps = 3) {
+  const comm::ThreadWorld world(P);
+  std::vector<Outcome> outcomes(static_cast<size_t>(P));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < P; ++r) {
+    threads.emplace_back([&, r] {
+      Ranks ranks(std::make_unique<comm::Group>(world.transport(r)), config);
+      outcomes[static_cast<size_t>(r)] = train(&ranks, steps);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  return outcomes;
+}
+
+void expect_equal(const Outcome& a, const Outcome& b, const std::string& what) {
+  EXPECT_EQ(a.losses, b.losses) << what;
+  EXPECT_EQ(a.norms, b.norms) << what;
+  for (size_t i = 0; i < a.weights.size(); ++i) {
+    EXPECT_TRUE(same_bits(a.weights[i], b.weights[i])) << what << ", weights " << i;
+    EXPECT_TRUE(same_bits(a.first[i], b.first[i])) << what << ", first moments " << i;
+    EXPECT_TRUE(same_bits(a.second[i], b.second[i])) << what << ", second moments " << i;
+  }
+}
+
+TEST(GradientExchange, AnyNumberOfRanksAndAnyZeroGiveTheSameBits) {
+  const Outcome alone = train_on(1, {.shards = kShards}).front();
+  for (const int P : {1, 2, 4, 8}) {
+    for (const int64_t zero : {0, 1, 2}) {
+      for (const double bucket_mb : {1e-6, 0.03, 16.0}) {  // a parameter each, two of them, all
+        for (const Outcome& o : train_on(P, {.shards = kShards, .zero = zero, .bucket_mb = bucket_mb})) {
+          expect_equal(o, alone, fmt::format("{} ranks, zero {}, buckets of {} MB", P, zero, bucket_mb));
+        }
+      }
+    }
+  }
+}
+
+TEST(GradientExchange, WithoutShardsEachRankIsOne) {
+  const Outcome two = train_on(1, {.shards = 2}).front();
+  for (const Outcome& o : train_on(2, {})) expect_equal(o, two, "2 ranks");
+}
+
+TEST(GradientExchange, ZeroKeepsAShareOfTheMomentsOnEachRank) {
+  const int64_t all = train_on(1, {}, 1).front().moment_elements;
+  int64_t sum = 0;
+  for (const Outcome& o : train_on(4, {.zero = 1}, 1)) {
+    EXPECT_LE(o.moment_elements, all / 4 + 2 * kernels::kSumChunk);  // two moments, to within a chunk
+    sum += o.moment_elements;
+  }
+  EXPECT_EQ(sum, all);
+}
+
+TEST(GradientExchange, ANarrowWireRoundsOnceAndAllRanksAgree) {
+  const Outcome exact = train_on(2, {}, 1).front();
+  const std::vector<Outcome> rounded = train_on(2, {.wire = "bf16"}, 1);
+  expect_equal(rounded[0], rounded[1], "bf16");
+  EXPECT_NE(rounded[0].norms, exact.norms);
+  EXPECT_NEAR(rounded[0].norms[0], exact.norms[0], 0.01 * exact.norms[0]);
+}
+
+TEST(GradientExchange, AFailureOnOneRankEndsAll) {
+  const comm::ThreadWorld world(3);
+  std::vector<std::string> errors(3);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < 3; ++r) {
+    threads.emplace_back([&, r] {
+      Ranks ranks(std::make_unique<comm::Group>(world.transport(r)), {});
+      try {
+        Net net;
+        TrainStep step(net.optimiser, {}, nullptr, &ranks);
+        for (int64_t i = 0; i < 3; ++i) {
+          step.run(i, 0.01, [&](int64_t shard, const auto& backward) {
+            if (i == 1 && shard == 2) fail(ErrorCode::io, "the disk of rank 2 is full");
+            net.accumulate(i, shard, backward);
+          });
+        }
+      } catch (const Error& e) {
+        ranks.abort(e);
+        errors[static_cast<size_t>(r)] = e.what();
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const std::string& e : errors) EXPECT_NE(e.find("the disk of rank 2 is full"), std::string::npos) << e;
+}
+
+TEST(ParallelConfig, RefusesShardsThatWouldDependOnTheRanks) {
+  EXPECT_NO_THROW((ParallelConfig{.shards = 8}.check(4)));
+  EXPECT_NO_THROW((ParallelConfig{.shards = 6}.check(3)));
+  EXPECT_THROW((ParallelConfig{.shards = 6}.check(2)), Error);  // three each
+  EXPECT_THROW((ParallelConfig{.shards = 4}.check(8)), Error);
+  EXPECT_THROW((ParallelConfig{.shards = 2, .wire = "bf16"}.check(2)), Error);
+}
+
+TEST(BalancedParts, CutWhereTheWeightIs) {
+  const int64_t weights[] = {10, 10, 10, 30, 5, 5, 5, 5};
+  EXPECT_EQ(balanced_parts(weights, 2), (std::vector<int64_t>{0, 3, 8}));
+  EXPECT_EQ(balanced_parts(weights, 1), (std::vector<int64_t>{0, 8}));
+  EXPECT_EQ(balanced_parts({}, 3), (std::vector<int64_t>{0, 0, 0, 0}));
+}
+
+}  // namespace
+}  // namespace gradus::run
