@@ -41,9 +41,9 @@ struct Buffer {
 
 struct GroupOptions {
   Order order = Order::canonical;
-  std::map<Operation, std::string> forced;     // algorithm by name, instead of the table's; it brings its own order
+  std::map<Operation, std::string> forced{};   // algorithm by name, instead of the table's; it brings its own order
   std::chrono::milliseconds timeout{600'000};  // of each call
-  std::vector<int> host_of;                    // [P], for hierarchical; empty: one host
+  std::vector<int> host_of{};                  // [P], for hierarchical; empty: one host
 };
 
 class Group {
@@ -125,6 +125,8 @@ class Group {
   Scratch scratch_, widened_;
   std::vector<int64_t> even_;  // the bounds of the last even partition
   uint64_t sequence_ = 0;
+  Call site_;  // of the last call, as a call shows it
+  const char* site_file_ = nullptr;
   std::optional<Error> closed_;  // why, once it is
 };
 
