@@ -41,9 +41,9 @@ struct Buffer {
 
 struct GroupOptions {
   Order order = Order::canonical;
-  std::map<Operation, std::string> forced{};   // algorithm by name, instead of the table's; it brings its own order
-  std::chrono::milliseconds timeout{600'000};  // of each call
-  std::vector<int> host_of{};                  // [P], for hierarchical; empty: one host
+  std::map<Operation, std::string> forced = {};  // algorithm by name, instead of the table's; it brings its own order
+  std::chrono::milliseconds timeout{600'000};    // of each call
+  std::vector<int> host_of = {};                 // [P], for hierarchical; empty: one host
 };
 
 class Group {
