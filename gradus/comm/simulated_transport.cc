@@ -30,6 +30,7 @@ struct Rank {
   bool sends = false, receives = false;  // not begun
   double began = 0, left = 0, arrived = 0;
   const std::byte* data = nullptr;  // what arrived
+  bool in_sink = false;
   Call call;
   std::unique_ptr<Fiber> fiber;
   std::unique_ptr<Transport> transport;
@@ -79,7 +80,8 @@ struct SimulatedWorld::State {
       fail(ErrorCode::invalid_argument, "{}", mismatch(from, sender.call, to, receiver.call));
     }
     const bool remote = host(from) != host(to);
-    const Curve& cost = remote ? model.remote : model.local;
+    const Link& link = remote ? model.remote : model.local;
+    const Curve& cost = receiver.out.to == kNobody ? link.one_way : link.both_ways;
     const double seconds = cost(sender.out.bytes);
     double start = std::max(sender.clock, receiver.clock);
     if (remote) {
@@ -165,7 +167,9 @@ class SimulatedTransport final : public Transport {
   void take(const Incoming& in) {
     Rank& me = world_.rank(rank_);
     me.clock = me.arrived;
+    me.in_sink = true;
     if (in.bytes > 0) in.sink(me.data, 0, in.bytes);  // its arithmetic turns the clock
+    me.in_sink = false;
     me.clock -= std::min(me.clock - me.arrived, world_.model.overlap * (me.arrived - me.began));
     traffic_.bytes_received += static_cast<int64_t>(in.bytes);
   }
@@ -193,7 +197,9 @@ class SimulatedArithmetic final : public Arithmetic {
 
  private:
   void reduce(double times, int64_t count) {
-    if (count > 0) world_.rank(rank_).clock += times * world_.model.reduce(static_cast<size_t>(count) * element_);
+    Rank& me = world_.rank(rank_);
+    const Curve& cost = me.in_sink ? world_.model.reduce : world_.model.combine;
+    if (count > 0) me.clock += times * cost(static_cast<size_t>(count) * element_);
   }
 
   SimulatedWorld::State& world_;

@@ -44,10 +44,17 @@ class Curve {
   std::vector<Piece> pieces_;
 };
 
+// What a message costs, alpha + beta n: to a rank that sends in the same exchange, which may keep its processor or its
+// link busy; and to one that only receives.
+struct Link {
+  Curve both_ways{}, one_way{};
+};
+
 // What the machines cost that the ranks run on.
 struct NetworkModel {
-  Curve local{}, remote{};     // a message within a host, and between hosts: alpha + beta n
-  Curve reduce{}, copy{};      // gamma n, of the bytes of one input; kappa n. Nothing for 0 bytes
+  Link local{}, remote{};      // within a host, and between hosts
+  Curve copy{}, reduce{};      // kappa n and gamma n, of what arrives; nothing for 0 bytes
+  Curve combine{};             // gamma n, of what arrived before: the bytes of one of two inputs
   double overlap = 0;          // the part of a message's time, 0 to 1, in which its bytes are copied or reduced already
   std::vector<int> host_of{};  // [P]; empty: one host
 };

@@ -36,8 +36,9 @@ class AddressSpace {
 }  // namespace
 
 NetworkModel model_of(const Costs& c) {
-  const Curve message(c.alpha_s, c.beta_s_per_byte);
-  return {.local = message, .remote = message, .reduce = {0, c.gamma_s_per_byte}, .copy = {0, c.copy_s_per_byte}};
+  const Curve message(c.alpha_s, c.beta_s_per_byte), gamma(0, c.gamma_s_per_byte);
+  const Link link{.both_ways = message, .one_way = message};
+  return {.local = link, .remote = link, .copy = Curve(0, c.copy_s_per_byte), .reduce = gamma, .combine = gamma};
 }
 
 SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& wanted, const NetworkModel& model) {
@@ -82,53 +83,128 @@ const Algorithm& find_algorithm(Operation operation, std::string_view name) {
 
 namespace {
 
-// The least of several measurements of body(), each of `repeats` runs: seconds of one.
-template <class Body>
-double seconds_of(size_t bytes, const Body& body) {
-  using Clock = std::chrono::steady_clock;
-  constexpr int kMeasurements = 9;
-  const int repeats = static_cast<int>(std::clamp<size_t>((size_t{8} << 20) / (bytes + 4096), 1, 1000));
-  std::vector<double> seconds;
-  for (int i = 0; i <= kMeasurements; ++i) {
+using Clock = std::chrono::steady_clock;
+
+// Durations of one kind of work.
+class Stopwatch {
+ public:
+  template <class Work>
+  void time(const Work& work) {
     const auto start = Clock::now();
-    for (int k = 0; k < repeats; ++k) body();
-    const std::chrono::duration<double> elapsed = Clock::now() - start;
-    if (i > 0) seconds.push_back(elapsed.count() / repeats);  // the first one fills the caches
+    work();
+    seconds_.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
-  std::ranges::nth_element(seconds, seconds.begin() + kMeasurements / 2);
-  return seconds[kMeasurements / 2];
+  double median() {
+    const auto middle = seconds_.begin() + static_cast<std::ptrdiff_t>(seconds_.size() / 2);
+    std::ranges::nth_element(seconds_, middle);
+    return *middle;
+  }
+
+ private:
+  std::vector<double> seconds_;
+};
+
+double clock_seconds() {
+  Stopwatch watch;
+  for (int i = 0; i < 1000; ++i) watch.time([] {});
+  return watch.median();
 }
+
+// Works on a vector of two slices, as two ranks would.
+class Calibration {
+ public:
+  Calibration(Transport& transport, size_t most_bytes)
+      : transport_(transport),
+        peer_(1 - transport.rank()),
+        x_(2 * most_bytes / sizeof(float)),
+        y_(most_bytes / sizeof(float)),
+        job_{transport, arithmetic_, scratch_, nullptr, sizeof(float), bounds_} {}
+
+  void measure(size_t bytes) {
+    bytes_ = bytes;
+    count_ = static_cast<int64_t>(bytes / sizeof(float));
+    transport_.begin({.sequence = 1, .operation = Operation::all_to_all, .count = count_});
+    std::byte* const y = reinterpret_cast<std::byte*>(y_.data());
+    std::byte* const slices[2] = {reinterpret_cast<std::byte*>(x_.data()),
+                                  reinterpret_cast<std::byte*>(x_.data()) + bytes};
+    std::byte *const a = slices[transport_.rank()], *const b = slices[peer_];
+    const size_t repeats = std::clamp<size_t>((size_t{16} << 20) / bytes, 5, 500);
+    Stopwatch ring, doubled, served, combined, combined_at_root, copied;
+    for (size_t i = 0; i < repeats; ++i) {  // as the ring: what was reduced is copied back
+      ring.time([&] {
+        exchange_combine(job_, to_peer(a), peer_, bytes, b);
+        exchange_copy(job_, to_peer(b), peer_, bytes, a);
+      });
+    }
+    for (size_t i = 0; i < repeats; ++i) {  // as doubling
+      doubled.time([&] { exchange_copy(job_, to_peer(a), peer_, bytes, y); });
+      combined.time([&] { arithmetic_.combine(a, y, a, count_); });
+    }
+    for (size_t i = 0; i < repeats; ++i) {  // as a parameter server
+      if (transport_.rank() == 0) {
+        served.time([&] {
+          exchange_copy(job_, {}, peer_, bytes, y);
+          combined_at_root.time([&] { arithmetic_.combine(a, y, a, count_); });
+          transport_.exchange(to_peer(a), {});
+        });
+      } else {
+        transport_.exchange(to_peer(a), {});
+        exchange_copy(job_, {}, peer_, bytes, a);
+      }
+    }
+    for (size_t i = 0; i < repeats; ++i) copied.time([&] { arithmetic_.copy(a, y, bytes); });
+    if (transport_.rank() != 0) return;
+
+    // What all are made of. What a processor copies that another one wrote costs more than a copy at home: that is the
+    // message's.
+    const auto seconds = [this](Stopwatch& watch) { return std::max(0.0, watch.median() - clock_s_); };
+    const double exchange = seconds(doubled), one_way = (seconds(served) - seconds(combined_at_root) - clock_s_) / 2;
+    const double copy = std::min({seconds(copied), exchange, std::max(0.0, one_way)});
+    const double message = exchange - copy;
+    points_.both_ways.push_back({bytes, message});
+    points_.one_way.push_back({bytes, std::max(0.0, one_way - copy)});
+    points_.copy.push_back({bytes, copy});
+    points_.reduce.push_back({bytes, std::max(0.0, seconds(ring) - exchange - message)});
+    points_.combine.push_back({bytes, seconds(combined)});
+  }
+
+  NetworkModel model() const {
+    const Link link{.both_ways = Curve(points_.both_ways), .one_way = Curve(points_.one_way)};
+    return {.local = link,
+            .remote = link,
+            .copy = Curve(points_.copy),
+            .reduce = Curve(points_.reduce),
+            .combine = Curve(points_.combine)};
+  }
+
+ private:
+  Outgoing to_peer(const std::byte* data) const { return {.to = peer_, .data = data, .bytes = bytes_}; }
+
+  Transport& transport_;
+  int peer_;
+  std::vector<float> x_, y_;
+  std::vector<int64_t> bounds_ = {0, 0, 0};
+  Scratch scratch_;
+  ElementArithmetic arithmetic_{kernels::ReduceOp::sum, DType::f32, 1};  // zeros stay zeros
+  Job job_;
+  double clock_s_ = clock_seconds();
+  size_t bytes_ = 0;
+  int64_t count_ = 0;
+  struct {
+    std::vector<Curve::Point> both_ways, one_way, copy, reduce, combine;
+  } points_;
+};
 
 }  // namespace
 
-NetworkModel calibrate(Transport& transport, size_t most_bytes) {
+NetworkModel calibrate(Transport& transport, std::span<const size_t> sizes) {
   require(transport.size() == 2, "calibrate: the group has {} ranks, but takes 2", transport.size());
-  require(most_bytes >= 16, "calibrate: up to {} bytes there is nothing to measure; give 16 or more", most_bytes);
-  const int peer = 1 - transport.rank();
-  std::vector<float> memory[3];
-  for (auto& m : memory) m.assign(most_bytes / sizeof(float), 0.0f);
-  Scratch scratch;
-  ElementArithmetic arithmetic(kernels::ReduceOp::sum, DType::f32, 1);
-  const std::vector<int64_t> bounds = even_bounds(static_cast<int64_t>(memory[0].size()), 2);
-  std::byte* const x[3] = {reinterpret_cast<std::byte*>(memory[0].data()),
-                           reinterpret_cast<std::byte*>(memory[1].data()),
-                           reinterpret_cast<std::byte*>(memory[2].data())};
-  Job job{transport, arithmetic, scratch, x[0], sizeof(float), bounds};
-
-  std::vector<Curve::Point> message, copy, reduce;
-  for (size_t bytes = 8; bytes <= most_bytes; bytes *= 2) {
-    const auto n = static_cast<int64_t>(bytes / sizeof(float));
-    Call call{.sequence = 1, .operation = Operation::all_to_all, .count = n};
-    transport.begin(call);
-    const Outgoing out{.to = peer, .data = x[0], .bytes = bytes};
-    const double exchanged = seconds_of(bytes, [&] { exchange_copy(job, out, peer, bytes, x[1]); });
-    const double copied = seconds_of(bytes, [&] { arithmetic.copy(x[0], x[2], bytes); });
-    const double combined = seconds_of(bytes, [&] { arithmetic.combine(x[0], x[1], x[1], n); });
-    message.push_back({bytes, std::max(0.0, exchanged - copied)});
-    copy.push_back({bytes, copied});
-    reduce.push_back({bytes, combined});
-  }
-  return {.local = Curve(message), .remote = Curve(message), .reduce = Curve(reduce), .copy = Curve(copy)};
+  require(sizes.size() >= 2 && sizes.front() >= sizeof(float) && std::ranges::is_sorted(sizes),
+          "calibrate: {} sizes from {} bytes on make no curve; give two or more that ascend from {}", sizes.size(),
+          sizes.empty() ? 0 : sizes.front(), sizeof(float));
+  Calibration calibration(transport, sizes.back());
+  for (const size_t bytes : sizes) calibration.measure(bytes);
+  return transport.rank() == 0 ? calibration.model() : NetworkModel{};
 }
 
 }  // namespace gradus::comm

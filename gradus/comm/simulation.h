@@ -35,11 +35,15 @@ SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& job, 
 // The algorithm of this name. Throws invalid_argument that names those there are.
 const Algorithm& find_algorithm(Operation operation, std::string_view name);
 
-// Measures the model of one host, or of two that hold a rank each, with a transport of two ranks: both call it at once,
-// and both get a model; rank 0's counts. From 8 bytes to `most_bytes` a rank sends to the other one while it receives.
-//   local = remote   an exchange that copies what comes, less the copy
-//   copy, reduce     of memory that the rank itself wrote last
+// Measures the model of one host, or of two that hold a rank each, with a transport of two ranks: both call it at once;
+// rank 0 gets the model, the other one an empty one. For messages of each of these sizes, which ascend and are two or
+// more, from 4 bytes on, the medians of what ranks do in a collective, since what a processor reads that another one
+// wrote has its own price:
+//   local = remote  both_ways: an exchange that copies, less the copy; one_way: a message each way in turn, less both
+//   copy            what the rank wrote last
+//   reduce          an exchange that reduces, beside one that copies what was reduced, less both messages and the copy
+//   combine         what an exchange has copied
 // Pipelining is part of what is measured, so `overlap` is 0.
-NetworkModel calibrate(Transport& transport, size_t most_bytes = size_t{64} << 20);
+NetworkModel calibrate(Transport& transport, std::span<const size_t> sizes);
 
 }  // namespace gradus::comm

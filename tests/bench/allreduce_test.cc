@@ -167,7 +167,10 @@ TEST(Trace, TheRingOnFourRanksIsTheTextbooksPicture) {
   for (const bool simulated : {false, true}) {
     std::vector<std::vector<std::string>> steps;
     allreduce_trace({.algorithm = "ring", .ranks = 4}, simulated, [&](const Row& row) {
-      if (row[0].first != "step") return EXPECT_EQ(number_at(row, "bytes_sent"), 2 * 3 * 16);
+      if (row[0].first != "step") {
+        EXPECT_EQ(number_at(row, "bytes_sent"), 2 * 3 * 16);
+        return;
+      }
       steps.emplace_back();
       for (size_t i = 1; i < row.size(); ++i) steps.back().push_back(std::get<std::string>(row[i].second));
     });

@@ -150,8 +150,8 @@ TEST(Simulation, ThousandRanksAndAVectorLargerThanMemoryTakeNoMemory) {
 TEST(Simulation, HierarchicalTakesFewerSlowStepsThanTheRing) {
   const int hosts = 4, local = 2, P = hosts * local;
   NetworkModel model;
-  model.local = Curve(1e-6, 0);
-  model.remote = Curve(50e-6, 0);
+  model.local.both_ways = Curve(1e-6, 0);
+  model.remote.both_ways = Curve(50e-6, 0);
   for (int r = 0; r < P; ++r) model.host_of.push_back(r / local);
   expect_seconds(run("hierarchical", P, count_for(P), model).seconds, 2 * (local - 1) * 1e-6 + 2 * (hosts - 1) * 50e-6,
                  "hierarchical", P);
@@ -163,7 +163,7 @@ TEST(Simulation, RanksOfAHostShareItsNic) {
   const double beta = 1e-9;
   const double n = bytes_for(4);
   NetworkModel model;
-  model.remote = Curve(0, beta);
+  model.remote.both_ways = Curve(0, beta);
   model.host_of = {0, 1, 0, 1};  // a ring of ranks dealt out in turn crosses with every message
   expect_seconds(run("ring", 4, count_for(4), model).seconds, 6 * 2 * n / 4 * beta, "ring dealt out", 4);
   model.host_of = {0, 0, 1, 1};  // in order, once each way
