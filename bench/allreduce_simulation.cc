@@ -32,8 +32,8 @@ double simulated_seconds(const comm::Algorithm& algorithm, int ranks, int64_t by
 }
 
 // On two ranks; rank 0's counts.
-Calibration calibrate(comm::Group& group, std::span<const size_t> sizes) {
-  Calibration c{.model = comm::calibrate(group.transport(), sizes)};
+Calibration measure_costs(comm::Group& group, std::span<const size_t> sizes) {
+  Calibration c{.model = comm::calibrate(group, sizes)};
   const CollectivePlan plan{.kind = {.ranks = 2}, .algorithm = "doubling", .bytes = {8}, .rounds = 3};
   double doubling_s = 0;
   measure_collectives(group, plan, [&](const CollectiveResult& r) { doubling_s = r.seconds; });
@@ -89,7 +89,7 @@ void allreduce_simulate(const SimulateOptions& options, const Sink& sink) {
   check(o);
   Calibration c;
   run_ranks(o.transport, 2, [&](comm::Group& group) {
-    const Calibration mine = calibrate(group, message_sizes(o));
+    const Calibration mine = measure_costs(group, message_sizes(o));
     if (group.rank() == 0) c = mine;
   });
   sink(row_of(o.transport, c));
@@ -144,7 +144,7 @@ bool allreduce_validate(const SimulateOptions& options, const Sink& sink) {
       };
       std::vector<Times> times;
       for (int round = 0; round < o.rounds; ++round) {
-        const Calibration c = calibrate(group, sizes);
+        const Calibration c = measure_costs(group, sizes);
         size_t i = 0;
         measure_collectives(group, plan, [&](const CollectiveResult& r) {
           for (const comm::Algorithm& a : comm::algorithms()) {  // what a transport does itself has no schedule

@@ -33,6 +33,7 @@ int64_t count_of(const AllreduceOptions& options) {
   return options.bytes.empty() ? int64_t{4} * options.ranks : options.bytes.front() / element;
 }
 
+// Of the call that was begun.
 Events trace(comm::Transport& transport, comm::Arithmetic& arithmetic, comm::Scratch& scratch, std::byte* x,
              std::byte* y, const AllreduceOptions& options) {
   const std::vector<int64_t> bounds = comm::even_bounds(count_of(options), options.ranks);
@@ -48,8 +49,6 @@ Events trace(comm::Transport& transport, comm::Arithmetic& arithmetic, comm::Scr
                       .reduced = e.in.reduced});
   });
   Job job{tracing, arithmetic, scratch, x, sizeof(float), bounds, y};
-  comm::Call call{.sequence = 1, .operation = options.operation, .dtype = DType::f32, .count = bounds.back()};
-  tracing.begin(call);
   comm::find_algorithm(options.operation, options.algorithm).run(job, 0, {});
   return events;
 }
@@ -60,6 +59,7 @@ std::vector<Events> trace_simulated(const AllreduceOptions& options) {
   comm::SimulatedWorld world(options.ranks, sizeof(float), comm::model_of({.alpha_s = 1e-6, .beta_s_per_byte = 1e-9}));
   world.run([&](comm::Transport& transport, comm::Arithmetic& arithmetic) {
     comm::Scratch scratch;
+    transport.begin({.sequence = 1, .operation = options.operation, .count = count_of(options)});
     all[static_cast<size_t>(transport.rank())] = trace(transport, arithmetic, scratch, x.data(), y.data(), options);
   });
   return all;
@@ -71,6 +71,7 @@ std::vector<Events> trace_measured(const AllreduceOptions& options) {
     std::vector<std::byte> x(static_cast<size_t>(count_of(options)) * sizeof(float)), y(x.size());
     comm::Scratch scratch;
     comm::ElementArithmetic arithmetic(options.op, DType::f32, options.ranks);
+    group.begin_own(options.operation, count_of(options));
     nlohmann::json mine = nlohmann::json::array();
     for (const Event& e : trace(group.transport(), arithmetic, scratch, x.data(), y.data(), options)) {
       mine.push_back({e.to, e.from, e.first, e.sent, e.reduced});

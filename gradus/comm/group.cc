@@ -81,6 +81,14 @@ void Group::force(Operation operation, std::string_view algorithm) {
   options_.forced[operation] = algorithm;
 }
 
+void Group::begin_own(Operation operation, int64_t count, Site site) {
+  if (closed_) throw *closed_;
+  Call call{.sequence = ++sequence_, .operation = operation, .count = count};
+  call.set_site(site);
+  recorder_.start(call);
+  transport_->begin(call);
+}
+
 int Group::ranks_on_this_host() const {
   if (options_.host_of.empty()) return size();
   return static_cast<int>(std::ranges::count(options_.host_of, options_.host_of[static_cast<size_t>(rank())]));

@@ -97,6 +97,9 @@ class Group {
   void force(Operation operation, std::string_view algorithm);
   const Selection& selection() const { return selection_; }
 
+  // Collective: begins a call that the caller makes himself, of exchanges over transport(); until the next call.
+  void begin_own(Operation operation, int64_t count, Site site = Site::current());
+
   int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }

@@ -50,6 +50,7 @@ struct SimulatedWorld::State {
   uint64_t exchanges = 0;
   std::optional<Error> aborted;
   std::exception_ptr first_error;
+  std::span<const std::byte> aside;
 
   // Ranks that can go on, the earliest first; of equal ones the lowest.
   using Ready = std::pair<double, int>;
@@ -191,8 +192,10 @@ class SimulatedArithmetic final : public Arithmetic {
   }
   void combine_all(std::span<const void* const> xs, void* y, int64_t count) override { combine_tree(xs, y, count); }
   void finish(void*, int64_t) override {}
-  void copy(const void*, void*, size_t bytes) override {
-    if (bytes > 0) world_.rank(rank_).clock += world_.model.copy(bytes);
+  void copy(const void*, void* y, size_t bytes) override {
+    const size_t offset = reinterpret_cast<uintptr_t>(y) - reinterpret_cast<uintptr_t>(world_.aside.data());
+    const Curve& cost = offset < world_.aside.size() ? world_.model.copy_aside : world_.model.copy;
+    if (bytes > 0) world_.rank(rank_).clock += cost(bytes);
   }
 
  private:
@@ -221,8 +224,9 @@ SimulatedWorld::SimulatedWorld(int size, size_t element, NetworkModel model) : s
 
 SimulatedWorld::~SimulatedWorld() = default;
 
-double SimulatedWorld::run(const Body& body) {
+double SimulatedWorld::run(const Body& body, std::span<const std::byte> aside) {
   State& s = *state_;
+  s.aside = aside;
   s.exchanges = 0;
   s.aborted.reset();
   s.first_error = nullptr;

@@ -52,9 +52,11 @@ struct Link {
 
 // What the machines cost that the ranks run on.
 struct NetworkModel {
-  Link local{}, remote{};      // within a host, and between hosts
-  Curve copy{}, reduce{};      // kappa n and gamma n, of what arrives; nothing for 0 bytes
-  Curve combine{};             // gamma n, of what arrived before: the bytes of one of two inputs
+  Link local{}, remote{};  // within a host, and between hosts
+  // Of what arrives, nothing for 0 bytes: kappa n, where it is copied into the vector, which other ranks have read, or
+  // aside into scratch; gamma n, where it is reduced. And combine: gamma n of what arrived before, of one of two
+  // inputs.
+  Curve copy{}, copy_aside{}, reduce{}, combine{};
   double overlap = 0;          // the part of a message's time, 0 to 1, in which its bytes are copied or reduced already
   std::vector<int> host_of{};  // [P]; empty: one host
 };
@@ -68,9 +70,10 @@ class SimulatedWorld {
 
   using Body = std::function<void(Transport& transport, Arithmetic& arithmetic)>;
   // body on all ranks at once, in this thread, from second 0 on; returns when the last one ended, in virtual seconds.
+  //   aside  what counts as scratch, in the model's sense
   // Memory it names is never touched. Throws what a rank threw, after all others were aborted, and timeout
   // when ranks wait for messages that nobody sends.
-  double run(const Body& body);
+  double run(const Body& body, std::span<const std::byte> aside = {});
 
   // Of the last run.
   const Traffic& traffic(int rank) const;

@@ -36,9 +36,9 @@ class AddressSpace {
 }  // namespace
 
 NetworkModel model_of(const Costs& c) {
-  const Curve message(c.alpha_s, c.beta_s_per_byte), gamma(0, c.gamma_s_per_byte);
+  const Curve message(c.alpha_s, c.beta_s_per_byte), gamma(0, c.gamma_s_per_byte), kappa(0, c.copy_s_per_byte);
   const Link link{.both_ways = message, .one_way = message};
-  return {.local = link, .remote = link, .copy = Curve(0, c.copy_s_per_byte), .reduce = gamma, .combine = gamma};
+  return {.local = link, .remote = link, .copy = kappa, .copy_aside = kappa, .reduce = gamma, .combine = gamma};
 }
 
 SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& wanted, const NetworkModel& model) {
@@ -53,18 +53,20 @@ SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& wante
   const std::vector<int64_t> bounds = even_bounds(wanted.count, wanted.ranks);
   const Call call{.sequence = 1, .operation = algorithm.operation, .count = wanted.count};
   SimulationResult result;
-  result.seconds = world.run([&](Transport& transport, Arithmetic& arithmetic) {
-    Scratch memory(scratch.bytes());
-    Job job{.transport = transport,
-            .arithmetic = arithmetic,
-            .scratch = memory,
-            .x = x.bytes().data(),
-            .element = wanted.element,
-            .bounds = bounds,
-            .y = y.bytes().data()};
-    transport.begin(call);
-    algorithm.run(job, wanted.root, model.host_of);
-  });
+  result.seconds = world.run(
+      [&](Transport& transport, Arithmetic& arithmetic) {
+        Scratch memory(scratch.bytes());
+        Job job{.transport = transport,
+                .arithmetic = arithmetic,
+                .scratch = memory,
+                .x = x.bytes().data(),
+                .element = wanted.element,
+                .bounds = bounds,
+                .y = y.bytes().data()};
+        transport.begin(call);
+        algorithm.run(job, wanted.root, model.host_of);
+      },
+      scratch.bytes());
   for (int r = 0; r < wanted.ranks; ++r) result.traffic.push_back(world.traffic(r));
   result.exchanges = world.exchanges();
   return result;
@@ -113,28 +115,27 @@ double clock_seconds() {
 // Works on a vector of two slices, as two ranks would.
 class Calibration {
  public:
-  Calibration(Transport& transport, size_t most_bytes)
-      : transport_(transport),
-        peer_(1 - transport.rank()),
+  Calibration(Group& group, size_t most_bytes)
+      : group_(group),
+        transport_(group.transport()),
+        peer_(1 - group.rank()),
         x_(2 * most_bytes / sizeof(float)),
         y_(most_bytes / sizeof(float)),
-        job_{transport, arithmetic_, scratch_, nullptr, sizeof(float), bounds_} {}
+        job_{transport_, arithmetic_, scratch_, nullptr, sizeof(float), bounds_} {}
 
   void measure(size_t bytes) {
     bytes_ = bytes;
     count_ = static_cast<int64_t>(bytes / sizeof(float));
-    transport_.begin({.sequence = 1, .operation = Operation::all_to_all, .count = count_});
+    group_.begin_own(Operation::all_to_all, count_);
     std::byte* const y = reinterpret_cast<std::byte*>(y_.data());
     std::byte* const slices[2] = {reinterpret_cast<std::byte*>(x_.data()),
                                   reinterpret_cast<std::byte*>(x_.data()) + bytes};
     std::byte *const a = slices[transport_.rank()], *const b = slices[peer_];
     const size_t repeats = std::clamp<size_t>((size_t{16} << 20) / bytes, 5, 500);
-    Stopwatch ring, doubled, served, combined, combined_at_root, copied;
+    Stopwatch reduced, gathered, doubled, served, combined, combined_at_root, copied;
     for (size_t i = 0; i < repeats; ++i) {  // as the ring: what was reduced is copied back
-      ring.time([&] {
-        exchange_combine(job_, to_peer(a), peer_, bytes, b);
-        exchange_copy(job_, to_peer(b), peer_, bytes, a);
-      });
+      reduced.time([&] { exchange_combine(job_, to_peer(a), peer_, bytes, b); });
+      gathered.time([&] { exchange_copy(job_, to_peer(b), peer_, bytes, a); });
     }
     for (size_t i = 0; i < repeats; ++i) {  // as doubling
       doubled.time([&] { exchange_copy(job_, to_peer(a), peer_, bytes, y); });
@@ -155,16 +156,17 @@ class Calibration {
     for (size_t i = 0; i < repeats; ++i) copied.time([&] { arithmetic_.copy(a, y, bytes); });
     if (transport_.rank() != 0) return;
 
-    // What all are made of. What a processor copies that another one wrote costs more than a copy at home: that is the
+    // What all are made of. What a processor copies aside costs what a copy at home does, and the rest is the
     // message's.
     const auto seconds = [this](Stopwatch& watch) { return std::max(0.0, watch.median() - clock_s_); };
-    const double exchange = seconds(doubled), one_way = (seconds(served) - seconds(combined_at_root) - clock_s_) / 2;
-    const double copy = std::min({seconds(copied), exchange, std::max(0.0, one_way)});
-    const double message = exchange - copy;
+    const double aside = std::min(seconds(copied), seconds(doubled)), message = seconds(doubled) - aside;
+    const double copy = std::max(0.0, seconds(gathered) - message);
+    const double both_messages = seconds(served) - seconds(combined_at_root) - clock_s_ - aside - copy;
     points_.both_ways.push_back({bytes, message});
-    points_.one_way.push_back({bytes, std::max(0.0, one_way - copy)});
+    points_.one_way.push_back({bytes, std::max(0.0, both_messages / 2)});
     points_.copy.push_back({bytes, copy});
-    points_.reduce.push_back({bytes, std::max(0.0, seconds(ring) - exchange - message)});
+    points_.copy_aside.push_back({bytes, aside});
+    points_.reduce.push_back({bytes, std::max(0.0, seconds(reduced) - message)});
     points_.combine.push_back({bytes, seconds(combined)});
   }
 
@@ -173,6 +175,7 @@ class Calibration {
     return {.local = link,
             .remote = link,
             .copy = Curve(points_.copy),
+            .copy_aside = Curve(points_.copy_aside),
             .reduce = Curve(points_.reduce),
             .combine = Curve(points_.combine)};
   }
@@ -180,6 +183,7 @@ class Calibration {
  private:
   Outgoing to_peer(const std::byte* data) const { return {.to = peer_, .data = data, .bytes = bytes_}; }
 
+  Group& group_;
   Transport& transport_;
   int peer_;
   std::vector<float> x_, y_;
@@ -191,20 +195,20 @@ class Calibration {
   size_t bytes_ = 0;
   int64_t count_ = 0;
   struct {
-    std::vector<Curve::Point> both_ways, one_way, copy, reduce, combine;
+    std::vector<Curve::Point> both_ways, one_way, copy, copy_aside, reduce, combine;
   } points_;
 };
 
 }  // namespace
 
-NetworkModel calibrate(Transport& transport, std::span<const size_t> sizes) {
-  require(transport.size() == 2, "calibrate: the group has {} ranks, but takes 2", transport.size());
+NetworkModel calibrate(Group& group, std::span<const size_t> sizes) {
+  require(group.size() == 2, "calibrate: the group has {} ranks, but takes 2", group.size());
   require(sizes.size() >= 2 && sizes.front() >= sizeof(float) && std::ranges::is_sorted(sizes),
           "calibrate: {} sizes from {} bytes on make no curve; give two or more that ascend from {}", sizes.size(),
           sizes.empty() ? 0 : sizes.front(), sizeof(float));
-  Calibration calibration(transport, sizes.back());
+  Calibration calibration(group, sizes.back());
   for (const size_t bytes : sizes) calibration.measure(bytes);
-  return transport.rank() == 0 ? calibration.model() : NetworkModel{};
+  return group.rank() == 0 ? calibration.model() : NetworkModel{};
 }
 
 }  // namespace gradus::comm

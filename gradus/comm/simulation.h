@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradus/comm/algorithms.h"
+#include "gradus/comm/group.h"
 #include "gradus/comm/simulated_transport.h"
 
 namespace gradus::comm {
@@ -35,15 +36,17 @@ SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& job, 
 // The algorithm of this name. Throws invalid_argument that names those there are.
 const Algorithm& find_algorithm(Operation operation, std::string_view name);
 
-// Measures the model of one host, or of two that hold a rank each, with a transport of two ranks: both call it at once;
+// Measures the model of one host, or of two that hold a rank each, with a group of two ranks. Collective;
 // rank 0 gets the model, the other one an empty one. For messages of each of these sizes, which ascend and are two or
 // more, from 4 bytes on, the medians of what ranks do in a collective, since what a processor reads that another one
 // wrote has its own price:
-//   local = remote  both_ways: an exchange that copies, less the copy; one_way: a message each way in turn, less both
-//   copy            what the rank wrote last
-//   reduce          an exchange that reduces, beside one that copies what was reduced, less both messages and the copy
-//   combine         what an exchange has copied
+//   local = remote  both_ways: an exchange that copies aside, less a copy of what the rank wrote last; one_way: a
+//   message
+//                   each way in turn, less both copies
+//   copy, reduce    the two exchanges of the ring, less the message
+//   copy_aside      what the rank wrote last
+//   combine         what an exchange has copied aside
 // Pipelining is part of what is measured, so `overlap` is 0.
-NetworkModel calibrate(Transport& transport, std::span<const size_t> sizes);
+NetworkModel calibrate(Group& group, std::span<const size_t> sizes);
 
 }  // namespace gradus::comm
