@@ -175,6 +175,16 @@ void allreduce_simulate(const SimulateOptions& options, const Sink& sink);
 // KiB and more, 30 % below?
 bool allreduce_validate(const SimulateOptions& options, const Sink& sink);
 
+// Draws allreduce-busbw.svg, auto over threads, shm and tcp on two ranks, and allreduce-simulated.svg, vectors of 1 MiB
+// on hosts of 8 ranks each, into `folder`, which must exist. A row for each point.
+//   peers  lines of bench/peers/collectives/run --json, for the first one
+struct AllreducePictureOptions {
+  std::filesystem::path folder;
+  std::optional<std::filesystem::path> peers{};
+  SimulateOptions simulated{};
+};
+void allreduce_pictures(const AllreducePictureOptions& options, const Sink& sink);
+
 // What each rank sends in each step of the algorithm that is named, on real ranks or simulated ones.
 void allreduce_trace(const AllreduceOptions& options, bool simulated, const Sink& sink);
 

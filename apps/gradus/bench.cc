@@ -145,7 +145,7 @@ struct AllreduceOptions {
   bool json = false;
   std::vector<std::string> bytes;
   bench::SimulateOptions bench;
-  std::optional<std::string> tune;
+  std::optional<std::string> tune, pictures, peers;
   bool simulate = false, validate = false, trace = false;
 };
 
@@ -316,6 +316,12 @@ void declare_allreduce(CLI::App& command, AllreduceOptions& o) {
   command.add_flag("--trace", o.trace, "what each rank sends in each step of --algorithm (ring), and to whom")
       ->excludes(tune);
   tune->excludes(simulate);
+  CLI::Option* pictures =
+      command.add_option("--pictures", o.pictures, "instead: draw measured and simulated curves here");
+  pictures->check(CLI::ExistingDirectory)->excludes(tune, simulate);
+  command.add_option("--peers", o.peers, "with --pictures: what bench/peers/collectives/run --json printed")
+      ->check(CLI::ExistingFile)
+      ->needs(pictures);
   command.footer(R"(As nccl-tests count: time of the slowest rank; algbw = bytes / time; busbw = algbw times 2 (P-1)/P
 (all_reduce), (P-1)/P (reduce_scatter, all_gather, all_to_all) or 1; wrong: elements that differ from a
 serial computation. gb_per_s: each rank's vector read and written once; share_of_bandwidth: by the same
@@ -395,6 +401,12 @@ int run_allreduce(const AllreduceOptions& o, Output& out) {
     for (const int64_t bytes : bench::parse_sizes(word)) measured.bytes.push_back(bytes);
   }
   return or_usage_error([&] {
+    if (o.pictures) {
+      bench::AllreducePictureOptions drawn{.folder = *o.pictures, .simulated = options};
+      if (o.peers) drawn.peers = *o.peers;
+      bench::allreduce_pictures(drawn, write);
+      return kDone;
+    }
     if (o.trace) {
       if (measured.algorithm == "all") measured.algorithm = "ring";
       bench::allreduce_trace(measured, o.simulate, write);
