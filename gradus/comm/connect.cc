@@ -1,7 +1,13 @@
 #include "gradus/comm/connect.h"
 
+#include <algorithm>
+#include <array>
 #include <map>
+#include <string_view>
 
+#include "gradus/comm/mixed_transport.h"
+#include "gradus/comm/shm_sharing.h"
+#include "gradus/comm/shm_transport.h"
 #include "gradus/comm/tcp_transport.h"
 #include "gradus/comm/thread_transport.h"
 #include "gradus/core/error.h"
@@ -9,6 +15,8 @@
 namespace gradus::comm {
 
 namespace {
+
+using std::chrono::milliseconds;
 
 // Each rank's host as a number, by first appearance.
 std::vector<int> number_hosts(const std::vector<Peer>& peers) {
@@ -20,21 +28,64 @@ std::vector<int> number_hosts(const std::vector<Peer>& peers) {
   return host_of;
 }
 
+constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "tcp"};
+
+struct Joining {
+  const Environment& environment;
+  const ConnectOptions& how;
+  const Meeting& meeting;
+  milliseconds connect_timeout;
+
+  int rank() const { return environment.rank; }
+  size_t size() const { return meeting.peers.size(); }
+};
+
+std::unique_ptr<Transport> over_tcp(const Joining& job, const std::vector<bool>& wanted) {
+  return tcp_transport(job.meeting, job.rank(),
+                       {.token = job.environment.token,
+                        .connect_timeout = job.connect_timeout,
+                        .lost_after = job.how.lost_after,
+                        .wanted = wanted});
+}
+
+// Shared memory as far as it goes, TCP for the rest.
+std::unique_ptr<Transport> over_what_fits(const Joining& job, const std::vector<int>& host_of) {
+  const bool one_host = std::ranges::count(host_of, host_of[0]) == static_cast<ptrdiff_t>(host_of.size());
+  const bool only_shm = job.how.transport == "shm";
+  require(one_host || !only_shm, "connect: shm is for ranks of one host, but these are on {}; take auto or tcp",
+          1 + *std::ranges::max_element(host_of));
+  const SharedMemory memory = share_memory(job.meeting.peers, job.rank(), job.environment.token, job.connect_timeout);
+  if (!memory.segment && only_shm) fail(ErrorCode::exhausted, "connect: {}; take tcp instead", memory.why_not);
+  if (!memory.why_not.empty() && job.how.warn) {
+    job.how.warn(fmt::format("connect: {}; ranks of this host talk over TCP", memory.why_not));
+  }
+  if (!memory.segment) return over_tcp(job, {});
+  std::unique_ptr<Transport> local = shm_transport(memory.segment, job.rank(), {.longest_silence = job.how.lost_after});
+  if (one_host) return local;
+  std::vector<bool> near(job.size()), far(job.size());
+  for (size_t r = 0; r < near.size(); ++r) {
+    near[r] = host_of[r] == host_of[static_cast<size_t>(job.rank())];
+    far[r] = !near[r];
+  }
+  return mixed_transport(std::move(local), over_tcp(job, far), near);
+}
+
 }  // namespace
 
 std::unique_ptr<Group> connect(const Environment& environment, GroupOptions options, const ConnectOptions& how) {
-  require(how.transport == "auto" || how.transport == "tcp",
-          "connect: there is no transport {}; there are auto and tcp", how.transport);
+  require(std::ranges::find(kTransports, how.transport) != kTransports.end(),
+          "connect: there is no transport {}; there are {}", how.transport, fmt::join(kTransports, ", "));
   if (environment.size == 1) return std::make_unique<Group>(ThreadWorld(1).transport(0), std::move(options));
   if (environment.timeout) options.timeout = *environment.timeout;
+  options.restarts = environment.restarts;
   const auto connect_timeout =
       environment.timeout ? std::min(*environment.timeout, how.connect_timeout) : how.connect_timeout;
   const Meeting meeting = rendezvous(
       environment, {.timeout = connect_timeout, .version = how.version, .host_id = how.host_id, .warn = how.warn});
   options.host_of = number_hosts(meeting.peers);
-  std::unique_ptr<Transport> transport = tcp_transport(
-      meeting, environment.rank,
-      {.token = environment.token, .connect_timeout = connect_timeout, .lost_after = how.lost_after, .wanted = {}});
+  const Joining job{environment, how, meeting, connect_timeout};
+  std::unique_ptr<Transport> transport =
+      how.transport == "tcp" ? over_tcp(job, {}) : over_what_fits(job, options.host_of);
   return std::make_unique<Group>(std::move(transport), std::move(options));
 }
 

@@ -1,5 +1,6 @@
 #include "gradus/comm/environment.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -178,6 +179,34 @@ Environment read_environment(const GetVariable& get) {
   if (const Variable v = find(get, "GRADUS_RESTART")) e.restarts = static_cast<int>(number(v, 0, INT32_MAX));
   if (const Variable v = find(get, "GRADUS_TIMEOUT_S")) e.timeout = std::chrono::seconds(number(v, 1, 1'000'000));
   return e;
+}
+
+std::vector<std::string> to_variables(const Environment& e) {
+  std::vector<std::string> variables = {
+      fmt::format("RANK={}", e.rank),
+      fmt::format("WORLD_SIZE={}", e.size),
+      fmt::format("LOCAL_RANK={}", e.local_rank),
+      fmt::format("LOCAL_WORLD_SIZE={}", e.local_size),
+      fmt::format("MASTER_ADDR={}", e.master_address),
+      fmt::format("MASTER_PORT={}", e.master_port),
+      fmt::format("GRADUS_RESTART={}", e.restarts),
+  };
+  if (!e.interface.empty()) variables.push_back("GRADUS_IFACE=" + e.interface);
+  if (e.timeout) {
+    variables.push_back(
+        fmt::format("GRADUS_TIMEOUT_S={}", std::chrono::ceil<std::chrono::seconds>(*e.timeout).count()));
+  }
+  return variables;
+}
+
+bool is_launcher_variable(std::string_view name) {
+  constexpr std::array<std::string_view, 4> kFamilies = {"OMPI_", "PMIX_", "PMI_", "SLURM_"};
+  constexpr std::array<std::string_view, 12> kNames = {
+      "RANK",           "WORLD_SIZE",      "LOCAL_RANK",      "LOCAL_WORLD_SIZE", "MASTER_ADDR",
+      "MASTER_PORT",    "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "GRADUS_JOB_TOKEN", "GRADUS_IFACE",
+      "GRADUS_RESTART", "GRADUS_TIMEOUT_S"};
+  return std::ranges::find(kNames, name) != kNames.end() ||
+         std::ranges::any_of(kFamilies, [&](std::string_view family) { return name.starts_with(family); });
 }
 
 Environment read_environment() {

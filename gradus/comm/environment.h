@@ -7,6 +7,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace gradus::comm {
 
@@ -32,5 +34,11 @@ using GetVariable = std::function<const char*(const char* name)>;
 // disagree, or a variable is missing that the others need.
 Environment read_environment(const GetVariable& get);
 Environment read_environment();  // that of the process
+
+// What read_environment() makes an equal environment of, as "NAME=value"; without the token. For launchers.
+std::vector<std::string> to_variables(const Environment& environment);
+
+// Is it a variable that read_environment() looks at, and that a launcher must not hand on?
+bool is_launcher_variable(std::string_view name);
 
 }  // namespace gradus::comm

@@ -4,6 +4,9 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
+
+#include "gradus/comm/monitor.h"
 
 namespace gradus::run {
 
@@ -17,11 +20,11 @@ constexpr int64_t kMaxShards = 4096;
 void ParallelConfig::check(int n_ranks) const {
   require(shards >= 0 && shards <= kMaxShards, "parallel.shards is {}, but must be 0 (one per rank) to {}", shards,
           kMaxShards);
-  require(
-      shards % n_ranks == 0 && (shards == 0 || std::has_single_bit(static_cast<uint64_t>(shards / n_ranks))),
-      "parallel.shards {} over {} ranks is no power of two each, so that sums would depend on the ranks; take 8, and "
-      "1, 2, 4 or 8 ranks",
-      shards, n_ranks);
+  const bool whole_trees = shards % n_ranks == 0 && std::has_single_bit(static_cast<uint64_t>(shards / n_ranks));
+  require(shards == 0 || n_ranks == 1 || whole_trees,
+          "parallel.shards {} over {} ranks is no power of two each, so that sums would depend on the ranks; take 8, "
+          "and 1, 2, 4 or 8 ranks",
+          shards, n_ranks);
   require(zero >= 0 && zero <= 2, "parallel.zero is {}, but must be 0, 1 or 2", zero);
   require(wire == "f32" || wire == "bf16", "parallel.wire is '{}', but must be f32 or bf16", wire);
   require(
@@ -34,7 +37,9 @@ void ParallelConfig::check(int n_ranks) const {
 // The communication thread and what it is to do.
 struct Ranks::State {
   explicit State(std::unique_ptr<comm::Group> g) : group(std::move(g)) {
-    if (group->size() > 1) thread.emplace("comm", 0, [this](std::stop_token stop) { work(stop); });
+    if (group->size() == 1) return;
+    monitor.emplace(*group, comm::MonitorOptions{.restarts = group->restarts()});
+    thread.emplace("comm", 0, [this](std::stop_token stop) { work(stop); });
   }
 
   void work(std::stop_token stop) {
@@ -60,6 +65,7 @@ struct Ranks::State {
   }
 
   std::unique_ptr<comm::Group> group;
+  std::optional<comm::Monitor> monitor;
   std::mutex mutex;
   std::condition_variable done;
   int64_t in_flight = 0;
@@ -76,6 +82,10 @@ Ranks::Ranks(std::unique_ptr<comm::Group> group, const ParallelConfig& config)
 }
 
 Ranks::~Ranks() = default;
+
+void Ranks::report_to(const std::filesystem::path& folder) {
+  if (state_->monitor) state_->monitor->write_to(folder);
+}
 
 std::string Ranks::about() const {
   std::string text = fmt::format("{} {} over {}, {} {}", size_, size_ == 1 ? "rank" : "ranks",

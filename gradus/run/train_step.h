@@ -73,12 +73,14 @@ TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& 
   static const autograd::GradientHooks kNone;
   for (int64_t shard = first_shard(); shard < end_shard(); ++shard) {
     const bool last_shard = shard + 1 == end_shard();
-    accumulate(shard, [&](autograd::Var loss, bool last = false) {
+    const auto descend = [&](autograd::Var loss, bool last) {
       const Tensor& value = loss.value();
       losses_[static_cast<size_t>(shard)] +=
           value.dtype() == DType::f64 ? value.data<double>()[0] : static_cast<double>(value.data<float>()[0]);
       loss.tape->backward(loss, loss_scale(), exchange_ ? exchange_->hooks(last_shard && last) : kNone);
-    });
+    };
+    // Captures so little that a std::function of it allocates nothing.
+    accumulate(shard, [&descend](autograd::Var loss, bool last = false) { descend(loss, last); });
     if (exchange_ && !last_shard) exchange_->add_shard();
   }
   finish(step, learning_rate, result);

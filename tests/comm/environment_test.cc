@@ -63,6 +63,25 @@ TEST(Environment, OurVariablesAreThoseOfTorchrun) {
   EXPECT_EQ(e.restarts, 2);
 }
 
+TEST(Environment, WhatALauncherWritesIsReadAgain) {
+  const Environment e{.rank = 3,
+                      .size = 8,
+                      .local_rank = 1,
+                      .local_size = 2,
+                      .master_address = "fd00::1",
+                      .master_port = 29500,
+                      .interface = "^docker0",
+                      .restarts = 4,
+                      .timeout = std::chrono::seconds(90)};
+  Variables variables;
+  for (const std::string& v : to_variables(e)) {
+    const size_t equals = v.find('=');
+    variables[v.substr(0, equals)] = v.substr(equals + 1);
+    EXPECT_TRUE(is_launcher_variable(v.substr(0, equals))) << v;
+  }
+  EXPECT_EQ(to_variables(read(variables)), to_variables(e));
+}
+
 TEST(Environment, RanksOfMpirunOnOneHostMeetOnLoopback) {
   const Environment e = read({{"OMPI_COMM_WORLD_RANK", "1"},
                               {"OMPI_COMM_WORLD_SIZE", "2"},
