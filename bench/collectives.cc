@@ -131,9 +131,7 @@ class Turns {
   }
 
  private:
-  void force(const std::string& algorithm) {
-    group_.force(plan_.kind.operation, algorithm == "auto" ? std::string_view{} : algorithm);
-  }
+  void force(const std::string& algorithm) { group_.force(plan_.kind.operation, algorithm == "auto" ? "" : algorithm); }
 
   CollectiveResult check(const std::string& algorithm) {
     vectors_.refill();

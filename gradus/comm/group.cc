@@ -77,10 +77,6 @@ void Group::barrier(Site site) {
   run({.operation = Operation::barrier}, Buffer(nullptr, 0, DType::u8), site);
 }
 
-void Group::force(Operation operation, std::string_view algorithm) {
-  options_.forced[operation] = algorithm;
-}
-
 void Group::begin_own(Operation operation, int64_t count, Site site) {
   if (closed_) throw *closed_;
   Call call{.sequence = ++sequence_, .operation = operation, .count = count};

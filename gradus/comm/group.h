@@ -97,8 +97,6 @@ class Group {
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
-  // From the next call on: this algorithm for the operation, or the table's again if empty. On all ranks alike.
-  void force(Operation operation, std::string_view algorithm);
   const Selection& selection() const { return selection_; }
 
   // Collective: begins a call that the caller makes himself, of exchanges over transport(); until the next call.
