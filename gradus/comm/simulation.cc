@@ -131,7 +131,7 @@ class Calibration {
     std::byte* const slices[2] = {reinterpret_cast<std::byte*>(x_.data()),
                                   reinterpret_cast<std::byte*>(x_.data()) + bytes};
     std::byte *const a = slices[transport_.rank()], *const b = slices[peer_];
-    const size_t repeats = std::clamp<size_t>((size_t{16} << 20) / bytes, 5, 500);
+    const size_t repeats = std::clamp<size_t>((size_t{16} << 20) / bytes, 5, 200);
     Stopwatch reduced, gathered, doubled, served, combined, combined_at_root, copied;
     for (size_t i = 0; i < repeats; ++i) {  // as the ring: what was reduced is copied back
       reduced.time([&] { exchange_combine(job_, to_peer(a), peer_, bytes, b); });
