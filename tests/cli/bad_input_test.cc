@@ -60,8 +60,8 @@ TEST(WrongUsage, NamesWhatCollectivesThereAre) {
   expect_refused(with({"--transport", "pigeons"}), 2, "pigeons not in {threads,shm,tcp}");
   expect_refused(with({"--operation", "all_reduced"}), 2, "there is no operation all_reduced");
   expect_refused(with({"--op", "median"}), 2, "median");
-  expect_refused(with({"--ranks", "0"}), 2, "not in range [1 - 64]");
-  expect_refused(with({"--ranks", "65"}), 2, "not in range [1 - 64]");
+  expect_refused(with({"--ranks", "0"}), 2, "not in range 1 to 64");
+  expect_refused(with({"--ranks", "65"}), 2, "not in range 1 to 64");
   expect_refused({"bench", "allreduce", "--bytes", "8..lots"}, 2, "'8..lots' is no size");
 }
 
