@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "gradus/comm/doubling.h"
 #include "gradus/comm/hierarchical.h"
@@ -141,7 +142,9 @@ Selection::Selection(const Transport& transport, Hosts host_of) : transport_(tra
     const Choice c = find(r.operation, r.algorithm);
     if (!possible(c)) continue;
     int64_t most_bytes = r.most_bytes;
-    if (c.native != nullptr) most_bytes = std::min<int64_t>(most_bytes, c.native->most_bytes);
+    if (c.native != nullptr && std::cmp_less(c.native->most_bytes, most_bytes)) {
+      most_bytes = static_cast<int64_t>(c.native->most_bytes);
+    }
     rules_[static_cast<size_t>(r.operation)].push_back({most_bytes, c, canonical(c)});
   }
 }

@@ -27,7 +27,7 @@ class CacheDistance {
 
  private:
   // With the clock's own 25 ns. Seen between cores of one L3 cache (Zen 4) 30 to 70 ns, of two 180 ns and more.
-  static constexpr std::chrono::nanoseconds kNear{110};
+  static constexpr std::chrono::nanoseconds kNear{85};
   // Between far cores one line in four was fetched before it was asked for; between near ones few are interrupted.
   static constexpr int kSlowVotes = 4, kMostVotes = 12;
   int votes_ = 0;

@@ -78,32 +78,27 @@ void ShmCollectives::one_shot(Job& job) {
   const int r = me_.rank();
   const size_t bytes = job.bytes();
   write_note(job.x, bytes);
-  switch (me_.call().operation) {
-    case Operation::all_reduce:
-      one_shot_reduce(job, 0, job.count());
-      break;
-    case Operation::reduce_scatter:
-      one_shot_reduce(job, job.bounds[static_cast<size_t>(r)], job.bounds[static_cast<size_t>(r) + 1]);
-      break;
-    default:  // all_gather, or a barrier's no bytes
-      for (int k = 0; k < me_.size(); ++k) {
-        if (k == r) continue;
-        const std::byte* const theirs = note_of(k, bytes);
-        copy_in(job.slice_data(k), theirs + (job.slice_data(k) - job.x), job.slice_bytes(k));
-      }
-  }
+  for (int k = 0; k < me_.size(); ++k) contributions_[static_cast<size_t>(k)] = k == r ? job.x : note_of(k, bytes);
   tags_[turn_++ % 2] = me_.tag();
   claim_note(bytes);
+  switch (me_.call().operation) {
+    case Operation::all_reduce:
+      job.arithmetic.combine_all(contributions_, job.x, job.count());
+      break;
+    case Operation::reduce_scatter: {
+      std::byte* const slice = job.slice_data(r);
+      for (const void*& x : contributions_) x = static_cast<const std::byte*>(x) + (slice - job.x);
+      job.arithmetic.combine_all(contributions_, slice, job.slice_count(r));
+      break;
+    }
+    default:  // all_gather, or a barrier's no bytes
+      for (int k = 0; k < me_.size(); ++k) {
+        const auto* x = static_cast<const std::byte*>(contributions_[static_cast<size_t>(k)]);
+        if (k != r) copy_in(job.slice_data(k), x + (job.slice_data(k) - job.x), job.slice_bytes(k));
+      }
+  }
   const size_t others = static_cast<size_t>(me_.size() - 1);
   count_traffic(me_.size() - 1, bytes * others, bytes * others);
-}
-
-void ShmCollectives::one_shot_reduce(Job& job, int64_t begin, int64_t end) {
-  const size_t offset = static_cast<size_t>(begin) * job.element;
-  for (int k = 0; k < me_.size(); ++k) {
-    contributions_[static_cast<size_t>(k)] = (k == me_.rank() ? job.x : note_of(k, job.bytes())) + offset;
-  }
-  job.arithmetic.combine_all(contributions_, job.x + offset, end - begin);
 }
 
 void ShmCollectives::write_note(const std::byte* x, size_t bytes) {

@@ -33,7 +33,6 @@ class ShmCollectives {
   };
 
   void one_shot(Job& job);
-  void one_shot_reduce(Job& job, int64_t begin, int64_t end);
   void write_note(const std::byte* x, size_t bytes);
   void claim_note(size_t bytes);
   const std::byte* note_of(int peer, size_t bytes);  // the payload, once it is there

@@ -4,7 +4,7 @@
 //
 // Bytes for P ranks: 4 P (P - 1) c + 8 P (P + 1) s + 2 P o and some lines, where c, of a channel's slot, and s, of a
 // part, are what create() is told at most and shrink as P grows so that neither sum exceeds kShmBudget, and
-// o = kOneShotBytes: 3.6 MiB for 2 ranks, 47 MiB for 8, 66 MiB for 64.
+// o = kOneShotBytes: 3.5 MiB for 2 ranks, 46 MiB for 8, 66 MiB for 64.
 #pragma once
 
 #include <atomic>
