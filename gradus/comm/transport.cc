@@ -22,7 +22,7 @@ uint64_t mixed(uint64_t hash, uint64_t word) {  // splitmix64's finaliser over a
 
 // The text from "gradus/", "apps/", ... on says enough.
 std::string_view last_part(std::string_view path, size_t most) {
-  for (const std::string_view room : {"/gradus/", "/apps/", "/bench/", "/tests/"}) {
+  for (const std::string_view room : {"/apps/", "/bench/", "/tests/", "/gradus/"}) {
     if (const size_t at = path.rfind(room); at != path.npos) {
       path.remove_prefix(at + 1);
       break;
