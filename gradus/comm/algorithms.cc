@@ -191,10 +191,15 @@ Choice Selection::choose(const Call& call, size_t bytes, Order order, std::strin
   fail(ErrorCode::unsupported, "{}: no algorithm over {} fits", name(call.operation), transport_.name());
 }
 
-std::vector<std::string> Selection::names(Operation operation) const {
+bool Selection::canonical(Operation operation, std::string_view wanted) const {
+  const Choice c = find(operation, wanted);
+  return (c.native != nullptr || c.algorithm != nullptr) && canonical(c);
+}
+
+std::vector<std::string> Selection::names(Operation operation, size_t bytes) const {
   std::vector<std::string> found;
   for (const NativeAlgorithm& a : transport_.native_algorithms()) {
-    if (a.operation == operation) found.emplace_back(a.name);
+    if (a.operation == operation && bytes <= a.most_bytes) found.emplace_back(a.name);
   }
   for (const Algorithm& a : kAlgorithms) {
     if (a.operation == operation && possible({.algorithm = &a})) found.emplace_back(a.name);

@@ -97,6 +97,11 @@ class Group {
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
+  const Selection& selection() const { return selection_; }
+
+  // Collective: begins a call that the caller makes himself, of exchanges over transport(); until the next call.
+  void begin_own(Operation operation, int64_t count, Site site = Site::current());
+
   int restarts() const { return options_.restarts; }
   int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
