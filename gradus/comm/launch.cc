@@ -92,6 +92,7 @@ class Job {
                                                                   : hosts.front().name,
                   .master_port = options.port,
                   .token = new_token(),
+                  .transport = options.transport,
                   .interface = options.interface,
                   .restarts = restart,
                   .timeout = options.timeout};

@@ -16,14 +16,15 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-void report(const std::filesystem::path& run, int rank, pid_t pid, const std::string& state, int sequence, bool in_flight,
-            double since) {
+void report(const std::filesystem::path& run, int rank, pid_t pid, const std::string& state, int sequence,
+            bool in_flight, double since) {
   std::filesystem::create_directories(run / "comm");
   write_file_atomically(
       run / "comm" / fmt::format("rank-{}.json", rank),
-      fmt::format(R"({{"rank":{},"size":3,"pid":{},"host":"{}","transport":"shm","restarts":1,"state":"{}","sequence":{},)"
-                  R"("in_flight":{},"call":"barrier, call {} at x.cc:1","algorithm":"ring","since":{}}})",
-                  rank, pid, host_name(), state, sequence, in_flight, sequence, since));
+      fmt::format(
+          R"({{"rank":{},"size":3,"pid":{},"host":"{}","transport":"shm","restarts":1,"state":"{}","sequence":{},)"
+          R"("in_flight":{},"call":"barrier, call {} at x.cc:1","algorithm":"ring","since":{}}})",
+          rank, pid, host_name(), state, sequence, in_flight, sequence, since));
 }
 
 TEST(RanksOfRun, AreSortedAndThoseThatAreNoMoreAreGone) {
