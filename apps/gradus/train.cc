@@ -107,7 +107,9 @@ int train(const TrainOptions& o, Output& out) {
   const Wish wish = wish_of(o);
   if (wish.is_rl) {
     const auto config = read<rl::TrainConfig>(wish);
-    return train_with<RlOutput>(o, out, config, config.env.name, rl::train);
+    return train_with<RlOutput>(o, out, config, config.env.name, [](auto&&... arguments) {
+      return rl::train(std::forward<decltype(arguments)>(arguments)...);
+    });
   }
   const auto config = read<posttrain::TrainConfig>(wish);
   return train_with<TrainOutput>(o, out, config, config.task, [](auto&&... arguments) {

@@ -26,6 +26,8 @@ class GradientExchange {
   void begin();
   const autograd::GradientHooks& hooks(bool last_of_rank) const { return last_of_rank ? last_hooks_ : hooks_; }
   void add_shard();
+  // Makes the parameter's gradient where ZeRO 2 has given it back: for one that does not come from a backward pass.
+  void prepare(autograd::Parameter& p);
   void finish();  // returns when all gradients are summed over all ranks
 
   // Of the summed gradients, the same on every rank.
@@ -40,7 +42,6 @@ class GradientExchange {
   void take_moments(std::span<const Tensor> first, std::span<const Tensor> second);
 
  private:
-  void prepare(autograd::Parameter& p);
   void complete(size_t parameter);
   void post(size_t bucket);
   void reduce(comm::Group& group, size_t bucket);
