@@ -5,4 +5,8 @@ foreach(dependency IN LISTS GRADUS_DEPENDENCIES)
 endforeach()
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+option(GRADUS_MPI "Carry collectives over Open MPI where it is installed" ON)
+if(GRADUS_MPI)
+  pkg_check_modules(OMPI IMPORTED_TARGET ompi-c)
+endif()
 find_package(CLI11 REQUIRED)  # the command line only

@@ -1,5 +1,6 @@
 # One room = one static library from gradus/NAME, and one test program from tests/NAME.
-#   gradus_room(NAME [NEEDS room...] [LIBRARIES target...] [FORCED_ISAS isa...])
+#   gradus_room(NAME [NEEDS room...] [LIBRARIES target...] [FORCED_ISAS isa...] [WITHOUT file...])
+# WITHOUT: files of the folder that are not for this configuration.
 # FORCED_ISAS: the room's tests run again with each of these instruction sets, where the machine can pretend to have it.
 #
 # What most files read is compiled once for all rooms and once for all tests. Every file still includes what it uses:
@@ -64,8 +65,10 @@ function(gradus_test target)
 endfunction()
 
 function(gradus_room name)
-  cmake_parse_arguments(ROOM "" "" "NEEDS;LIBRARIES;FORCED_ISAS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "" "NEEDS;LIBRARIES;FORCED_ISAS;WITHOUT" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/gradus/${name}/*.cc)
+  list(TRANSFORM ROOM_WITHOUT PREPEND ${PROJECT_SOURCE_DIR}/gradus/${name}/)
+  list(REMOVE_ITEM sources ${ROOM_WITHOUT} "")
   if(NOT sources)
     file(WRITE ${PROJECT_BINARY_DIR}/empty_${name}.cc "")
     set(sources ${PROJECT_BINARY_DIR}/empty_${name}.cc)

@@ -91,6 +91,16 @@ std::vector<Rule> house_rules(std::string_view transport) {
       rules.push_back(rule(o, INT64_MAX, "slices"));
     }
   }
+  if (transport == "shm") {
+    for (const Operation o :
+         {Operation::all_reduce, Operation::reduce_scatter, Operation::all_gather, Operation::barrier}) {
+      rules.push_back(rule(o, INT64_MAX, "one-shot"));  // what its notes hold
+    }
+    rules.push_back(rule(Operation::all_reduce, INT64_MAX, "two-shot"));
+    rules.push_back(rule(Operation::reduce_scatter, INT64_MAX, "two-shot"));
+    rules.push_back(rule(Operation::all_gather, INT64_MAX, "staged"));
+    rules.push_back(rule(Operation::broadcast, INT64_MAX, "staged"));
+  }
   rules.push_back(rule(Operation::all_reduce, 16 << 10, "doubling"));
   rules.push_back(rule(Operation::all_reduce, INT64_MAX, "hierarchical"));
   rules.push_back(rule(Operation::all_reduce, INT64_MAX, "ring"));

@@ -1,6 +1,7 @@
 #include "gradus/comm/group.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "gradus/kernels/convert.h"
@@ -106,7 +107,12 @@ void Group::run(const Request& request, Buffer x, const Site& site) {
             .root = request.root,
             .count = x.count,
             .partition = request.bounds.empty() ? 0 : hash_of(bounds)};
-  call.set_site(site);
+  if (site.file_name() != site_file_) {  // to cut a path takes longer than a short collective
+    site_.set_site(site);
+    site_file_ = site.file_name();
+  }
+  std::memcpy(call.file, site_.file, sizeof call.file);
+  call.line = site.line();
   recorder_.start(call);
   transport_->begin(call);
   try {

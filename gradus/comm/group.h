@@ -41,9 +41,9 @@ struct Buffer {
 
 struct GroupOptions {
   Order order = Order::canonical;
-  std::map<Operation, std::string> forced;     // algorithm by name, instead of the table's; it brings its own order
-  std::chrono::milliseconds timeout{600'000};  // of each call
-  std::vector<int> host_of;                    // [P], for hierarchical; empty: one host
+  std::map<Operation, std::string> forced = {};  // algorithm by name, instead of the table's; it brings its own order
+  std::chrono::milliseconds timeout{600'000};    // of each call
+  std::vector<int> host_of = {};                 // [P], for hierarchical; empty: one host
 };
 
 class Group {
@@ -90,6 +90,9 @@ class Group {
   // Returns when all ranks have called it.
   void barrier(Site site = Site::current());
 
+  // From now on this algorithm, on all ranks alike, for an operation; "" gives the choice back to the table.
+  void force(Operation operation, const std::string& algorithm) { options_.forced[operation] = algorithm; }
+
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
@@ -121,6 +124,8 @@ class Group {
   Scratch scratch_, widened_;
   std::vector<int64_t> even_;  // the bounds of the last even partition
   uint64_t sequence_ = 0;
+  Call site_;  // of the last call, as a call shows it
+  const char* site_file_ = nullptr;
   std::optional<Error> closed_;  // why, once it is
 };
 

@@ -79,6 +79,7 @@ struct Incoming {
 
 struct Traffic {
   int64_t messages = 0, bytes_sent = 0, bytes_received = 0;
+  int64_t header_bytes_sent = 0;  // beside those of the messages themselves
 };
 
 struct Job;

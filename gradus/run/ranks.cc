@@ -17,11 +17,11 @@ constexpr int64_t kMaxShards = 4096;
 void ParallelConfig::check(int n_ranks) const {
   require(shards >= 0 && shards <= kMaxShards, "parallel.shards is {}, but must be 0 (one per rank) to {}", shards,
           kMaxShards);
-  require(
-      shards % n_ranks == 0 && (shards == 0 || std::has_single_bit(static_cast<uint64_t>(shards / n_ranks))),
-      "parallel.shards {} over {} ranks is no power of two each, so that sums would depend on the ranks; take 8, and "
-      "1, 2, 4 or 8 ranks",
-      shards, n_ranks);
+  const bool whole_trees = shards % n_ranks == 0 && std::has_single_bit(static_cast<uint64_t>(shards / n_ranks));
+  require(shards == 0 || n_ranks == 1 || whole_trees,
+          "parallel.shards {} over {} ranks is no power of two each, so that sums would depend on the ranks; take 8, "
+          "and 1, 2, 4 or 8 ranks",
+          shards, n_ranks);
   require(zero >= 0 && zero <= 2, "parallel.zero is {}, but must be 0, 1 or 2", zero);
   require(wire == "f32" || wire == "bf16", "parallel.wire is '{}', but must be f32 or bf16", wire);
   require(
