@@ -137,17 +137,19 @@ class TrainingRun {
   Agent::Unit unit() const { return trainees_.front().agent->unit(); }
   const char* unit_name() const { return unit() == Agent::Unit::steps ? "step" : "episode"; }
 
+  // work(trainee, its place) for each: side by side, or, of several ranks, in one order, as their collectives need it.
+  template <class Work>
+  void for_trainees(Work&& work) {
+    const auto on = [&](int64_t i) { work(trainees_[static_cast<size_t>(i)], static_cast<size_t>(i)); };
+    if (ranks_ == nullptr || ranks_->size() == 1) return parallel_for(std::ssize(trainees_), on);
+    for (int64_t i = 0; i < std::ssize(trainees_); ++i) on(i);
+  }
+
   void train_until(int64_t until) {
-    const auto train = [&](int64_t i) {
-      Trainee& t = trainees_[static_cast<size_t>(i)];
+    for_trainees([&](Trainee& t, size_t) {
       t.stats = {};
       t.done = t.agent->train(t.done, until, t.seed, t.stats);
-    };
-    if (ranks_ != nullptr && ranks_->size() > 1) {  // which call their collectives in one order
-      for (int64_t i = 0; i < std::ssize(trainees_); ++i) train(i);
-    } else {
-      parallel_for(std::ssize(trainees_), train);
-    }
+    });
     done_ = trainees_.front().done;
     for (const Trainee& t : trainees_) GRADUS_CHECK(t.done == done_);
   }
@@ -161,10 +163,9 @@ class TrainingRun {
     constexpr int64_t kMostSteps = 10000;         // where the environment sets no limit
     constexpr int64_t kFirst = int64_t{1} << 40;  // other episodes than those that judge the checkpoint chosen by these
     std::vector<double> returns(trainees_.size());
-    parallel_for(std::ssize(trainees_), [&](int64_t i) {
-      const Trainee& t = trainees_[static_cast<size_t>(i)];
-      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps, kFirst);
-      returns[static_cast<size_t>(i)] = e.total_reward.mean;
+    for_trainees([&](Trainee& t, size_t i) {
+      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps, kFirst, ranks_);
+      returns[i] = e.total_reward.mean;
     });
     return returns;
   }

@@ -1,5 +1,6 @@
 #include "gradus/rl/deep/shared_vec_env.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "gradus/core/error.h"
@@ -62,6 +63,7 @@ SharedVecEnv::SharedVecEnv(const env::EnvFactory& make, const env::VecConfig& co
   env::VecConfig mine = config;
   mine.batch_size = 0;
   mine.num_envs = n_own();
+  mine.num_threads = static_cast<int>(std::min<int64_t>(config.num_threads, std::max<int64_t>(1, n_own())));
   mine.first_env = config.first_env + begin_of(ranks.rank());
   if (mine.num_envs > 0) own_envs_ = env::make_vec_env(make, mine);
   for (const int64_t b : bounds_) packed_bounds_.push_back(b * bytes_of_environment(observation_size()));
