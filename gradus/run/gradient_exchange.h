@@ -1,7 +1,8 @@
 // Gradients become everybody's: those of this rank's shards are added up in a tree, bucket by bucket summed over ranks
-// on the communication thread while the backward pass goes on, and the update is made; with ZeRO each rank updates its
-// slices and gets the others' weights. Sums have one order whatever the number of ranks, so that all settings but a
-// narrower wire give the same bits. Source of ZeRO: Rajbhandari et al. 2020 (arXiv 1910.02054), section 5.
+// on the communication thread while the backward pass goes on, the last on this one, and the update is made; with ZeRO
+// each rank updates its slices and gets the others' weights. Sums have one order whatever the number of ranks, so that
+// all settings but a narrower wire give the same bits. Source of ZeRO: Rajbhandari et al. 2020 (arXiv 1910.02054),
+// section 5.
 #pragma once
 
 #include <cstdint>
@@ -59,6 +60,7 @@ class GradientExchange {
   std::vector<bool> is_complete_;        // of each parameter, in this step
   std::vector<size_t> missing_;          // parameters of each bucket that are not
   size_t next_ = 0;                      // bucket to be posted
+  bool backward_goes_on_ = false;        // so that another thread may as well reduce it
   std::vector<Tensor> slices_;           // ZeRO 2: this rank's part of each bucket
   std::vector<Tensor> piece_gradients_;  // with ZeRO
   std::vector<Tensor> wire_;             // narrower gradients of each bucket

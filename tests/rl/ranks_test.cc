@@ -1,6 +1,7 @@
 // Deep agents trained by several ranks, which are threads: the same bits as by one.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 

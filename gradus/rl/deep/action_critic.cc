@@ -87,7 +87,6 @@ ActionCritics::ActionCritics(int64_t n, const NetworkConfig& config, int64_t n_i
                              uint64_t seed, run::Ranks* ranks)
     : critics_(make(n, config, n_inputs, action_size, seed)),
       targets_(make(n, config, n_inputs, action_size, seed)),
-      ranks_(ranks),
       descent_(all_parameters(critics_), config, {.beta2 = 0.999, .seed = seed}, "critic_", ranks) {}
 
 std::span<const double> ActionCritics::least(Critics& critics, const Tensor& s, std::span<const double> a) {
@@ -105,7 +104,7 @@ void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learni
   const auto delta_of = [](size_t critic) { return 2 * critic; };
   const auto q_of = [](size_t critic) { return 2 * critic + 1; };
   numbers_.begin(std::ssize(b.r), 2 * critics_.size());
-  const auto result = descent_.run(std::ssize(b.r), learning_rate, [&](const Rows& rows, const auto& backward) {
+  const auto accumulate = [&](const Rows& rows, const auto& backward) {
     const Tensor s = b.s.rows(rows.begin, rows.end);
     const std::span<const double> a = rows.of(b.a, std::ssize(b.a) / std::ssize(b.r));
     d_q_.resize(static_cast<size_t>(rows.size()));
@@ -120,8 +119,8 @@ void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learni
       }
       backward(critics_[c]->loss(d_q_));
     }
-  });
-  numbers_.merge(ranks_);
+  };
+  const run::TrainStepResult result = descent_.run(std::ssize(b.r), learning_rate, accumulate, &numbers_);
   std::ranges::copy(numbers_.column(delta_of(0)), b.error.begin());
   for (size_t c = 0; c < critics_.size(); ++c) {
     stats.add_root_mean_square("td_error", numbers_.sum_of_squares(delta_of(c)), B);

@@ -77,7 +77,6 @@ class ActionCritics {
   std::span<const double> least(Critics& critics, const Tensor& s, std::span<const double> a);
 
   Critics critics_, targets_;
-  run::Ranks* ranks_;
   GradientDescent descent_;
   RowNumbers numbers_;  // of the last minibatch
   std::vector<double> least_, d_q_, d_a_;

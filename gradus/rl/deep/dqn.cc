@@ -87,7 +87,7 @@ class Dqn final : public OffPolicyAgent {
     enum : size_t { kDelta, kQ, kNumbers };
     const auto B = static_cast<double>(b.size());
     numbers_.begin(std::ssize(b.r), kNumbers);
-    const auto result = descent_.run(std::ssize(b.r), learning_rate(), [&](const Rows& rows, const auto& backward) {
+    const auto accumulate = [&](const Rows& rows, const auto& backward) {
       const std::span<const double> q = values(network_.record(b.s.rows(rows.begin, rows.end)), q_);
       d_q_.assign(q.size(), 0.0);
       for (int64_t row = rows.begin; row < rows.end; ++row) {
@@ -99,8 +99,8 @@ class Dqn final : public OffPolicyAgent {
         numbers_(kQ, row) = q[k];
       }
       backward(network_.loss(d_outputs()));
-    });
-    numbers_.merge(config_.ranks);
+    };
+    const run::TrainStepResult result = descent_.run(std::ssize(b.r), learning_rate(), accumulate, &numbers_);
     std::ranges::copy(numbers_.column(kDelta), b.error.begin());
     stats.add_root_mean_square("td_error", numbers_.sum_of_squares(kDelta), B);
     stats.add_mean("q", numbers_.sum(kQ) / B, B);

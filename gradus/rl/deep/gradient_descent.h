@@ -26,13 +26,16 @@ class GradientDescent {
   GradientDescent& operator=(const GradientDescent&) = delete;
 
   // One step on a minibatch of n rows, see run::TrainStep::run: accumulate(rows, backward) is for these of them, those
-  // of a shard; all, for one rank without shards. Throws diverged.
+  // of a shard; all, for one rank without shards. Numbers that it writes of its rows are everybody's afterwards. Throws
+  // diverged.
   template <class Accumulate>
-  run::TrainStepResult run(int64_t n_rows, double learning_rate, Accumulate&& accumulate) {
-    return train_step_.run(optimiser_.steps(), learning_rate, [&](int64_t shard, const auto& backward) {
+  run::TrainStepResult run(int64_t n_rows, double learning_rate, Accumulate&& accumulate,
+                           RowNumbers* numbers = nullptr) {
+    const auto shards = [&](int64_t shard, const auto& backward) {
       const Rows rows = rows_of_shards(n_rows, train_step_.shards(), shard, shard + 1);
       if (!rows.empty()) accumulate(rows, backward);
-    });
+    };
+    return train_step_.run(optimiser_.steps(), learning_rate, shards, numbers == nullptr ? nullptr : &numbers->all());
   }
   // grad_norm, unless the step was skipped, and the metrics below.
   void add_metrics(const run::TrainStepResult& result, TrainingStats& stats) const;

@@ -141,7 +141,7 @@ double OnPolicyAgent::mismatch(const Batch& b, size_t k) const {
 void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& stats) {
   const auto n = static_cast<double>(rows.size());
   numbers_.begin(std::ssize(rows), 1);
-  const auto result = descent_.run(std::ssize(rows), learning_rate(), [&](const Rows& part, const auto& backward) {
+  const auto accumulate = [&](const Rows& part, const auto& backward) {
     gather(part.of(rows));
     const std::span<const double> values = critic_.record(batch_x_);
     d_values_.resize(values.size());
@@ -152,8 +152,8 @@ void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& sta
       numbers_(0, i) = error;
     }
     backward(critic_.loss(d_values_));
-  });
-  numbers_.merge(config_.ranks);
+  };
+  const run::TrainStepResult result = descent_.run(std::ssize(rows), learning_rate(), accumulate, &numbers_);
   stats.add_root_mean_square("value_loss", numbers_.sum_of_squares(0), n);
   descent_.add_scaling_metrics(result, stats);
 }

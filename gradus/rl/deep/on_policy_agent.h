@@ -59,15 +59,14 @@ class OnPolicyAgent : public VecAgent {
   template <class Gradients>
   run::TrainStepResult descend(std::span<const int64_t> rows, size_t n_numbers, Gradients&& gradients) {
     numbers_.begin(std::ssize(rows), n_numbers);
-    const auto result = descent_.run(std::ssize(rows), learning_rate(), [&](const Rows& part, const auto& backward) {
+    const auto accumulate = [&](const Rows& part, const auto& backward) {
       begin_batch(rows, part);
       gradients(batch_);
       if (policy_.log_std() != nullptr) descent_.prepare_gradient(*policy_.log_std());
       backward(policy_.loss(batch_.d_outputs, batch_.d_log_std, descent_.loss_scale()));
       backward(critic_.loss(batch_.d_values));
-    });
-    numbers_.merge(config_.ranks);
-    return result;
+    };
+    return descent_.run(std::ssize(rows), learning_rate(), accumulate, &numbers_);
   }
   double& number(size_t which, const Batch& b, size_t k) { return numbers_(which, b.first + static_cast<int64_t>(k)); }
   const RowNumbers& numbers() const { return numbers_; }

@@ -40,8 +40,9 @@ inline Rows own_rows(int64_t n, const run::Ranks* ranks) {
   return rows_of_shards(n, ranks->shards(), first, first + ranks->shards() / ranks->size());
 }
 
-// Numbers of the rows of a minibatch, several of each, whose sums are statistics. A rank writes those of its own rows;
-// sums add all rows in their order, so that they have the same bits for any number of ranks and shards.
+// Numbers of the rows of a minibatch, several of each, whose sums are statistics. A rank writes those of its own rows,
+// and a train step makes them everybody's; sums add all rows in their order, so that they have the same bits for any
+// number of ranks and shards.
 class RowNumbers {
  public:
   // All become 0.
@@ -52,10 +53,7 @@ class RowNumbers {
   double& operator()(size_t column, int64_t row) { return values_[column * n_rows_ + static_cast<size_t>(row)]; }
   std::span<const double> column(size_t c) const { return std::span(values_).subspan(c * n_rows_, n_rows_); }
 
-  // Makes every rank's numbers everybody's. Collective; `ranks` may be null.
-  void merge(run::Ranks* ranks) {
-    if (ranks != nullptr) ranks->merge(values_);
-  }
+  std::vector<double>& all() { return values_; }  // to be merged over ranks
 
   double sum(size_t c) const {
     double sum = 0;

@@ -6,7 +6,6 @@ namespace gradus::rl {
 
 SoftActor::SoftActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed, run::Ranks* ranks)
     : n_(static_cast<size_t>(action_size)),
-      ranks_(ranks),
       network_(mlp_of(c, n_inputs, 2 * action_size), precision_of(c), seed),
       descent_(network_.parameters(), c, {.beta2 = 0.999, .seed = seed}, "actor_", ranks) {}
 
@@ -40,7 +39,7 @@ double SoftActor::descend(const Tensor& s, ActionCritics& q, const Descent& c, R
   const auto B = static_cast<double>(s.dim(0));
   draw_noise(s.dim(0), rng);
   numbers_.begin(s.dim(0), 1);
-  const auto result = descent_.run(s.dim(0), c.learning_rate, [&](const Rows& rows, const auto& backward) {
+  const auto accumulate = [&](const Rows& rows, const auto& backward) {
     const Tensor part = s.rows(rows.begin, rows.end);
     const std::span<const double> outputs = network_.record(part), e = rows.of(e_, static_cast<int64_t>(n_));
     const auto [a, log_prob] = act(outputs, rows);
@@ -52,8 +51,8 @@ double SoftActor::descend(const Tensor& s, ActionCritics& q, const Descent& c, R
     }
     for (int64_t i = 0; i < rows.size(); ++i) numbers_(0, rows.begin + i) = log_prob[static_cast<size_t>(i)];
     backward(network_.loss(d_outputs_));
-  });
-  numbers_.merge(ranks_);
+  };
+  const run::TrainStepResult result = descent_.run(s.dim(0), c.learning_rate, accumulate, &numbers_);
   descent_.add_metrics(result, stats);
   double entropy = 0;
   for (const double x : numbers_.column(0)) entropy -= x / B;

@@ -44,7 +44,6 @@ class SoftActor {
   Drawn act(std::span<const double> outputs, const Rows& rows);
 
   const size_t n_;  // numbers of an action
-  run::Ranks* ranks_;
   Network network_;
   GradientDescent descent_;
   RowNumbers numbers_;     // of the last minibatch
