@@ -154,6 +154,39 @@ TEST_P(DeepRanks, OneWithoutShardsIsNone) {
   expect_equal(on_ranks(1, {}, [](run::Ranks* ranks) { return train(GetParam(), ranks); }).front(), alone, "1 rank");
 }
 
+// In fp64, where the order of additions hardly shows.
+TEST_P(DeepRanks, ShardsAddUpToTheWholeMinibatch) {
+  const auto exactly = [](run::Ranks* ranks) {
+    DeepConfig config = config_of(GetParam(), ranks);
+    config.network.precision = "fp64";
+    const auto agent = make_by_steps(GetParam().algorithm, task_of(GetParam()), config);
+    TrainingStats stats;
+    agent->train(0, 54, 1, stats);
+    return Outcome{.state = copy_of(agent->state()), .metrics = stats.metrics()};
+  };
+  const Outcome whole = exactly(nullptr), shards = on_ranks(1, {.shards = 4}, exactly).front();
+  const auto expect_near = [](double a, double b, const std::string& what) {
+    EXPECT_NEAR(a, b, 1e-9 * (1 + std::abs(a))) << what;
+  };
+  for (size_t i = 0; i < whole.metrics.size(); ++i) {
+    expect_near(whole.metrics[i].second, shards.metrics[i].second, whole.metrics[i].first);
+  }
+  int compared = 0;
+  for (size_t i = 0; i < whole.state.size(); ++i) {
+    const auto& [name, tensor] = whole.state[i];
+    if (tensor.dtype() != DType::f64 || name.find("adam.") == name.npos) continue;
+    double norm = 0, distance = 0;
+    for (int64_t k = 0; k < tensor.numel(); ++k) {
+      const double x = tensor.data<double>()[k], difference = x - shards.state[i].second.data<double>()[k];
+      norm += x * x;
+      distance += difference * difference;
+    }
+    EXPECT_LE(std::sqrt(distance), 1e-6 * std::sqrt(norm)) << name;
+    compared += norm > 0;
+  }
+  EXPECT_GE(compared, 8);  // both moments of the weights of a few layers
+}
+
 TEST_P(DeepRanks, WithoutShardsTrainTheSameAgentEachTime) {
   const auto three = [] { return on_ranks(3, {}, [](run::Ranks* ranks) { return train(GetParam(), ranks); }); };
   const auto first = three(), second = three();
