@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "gradus/comm/transport.h"
 #include "gradus/core/dtype.h"
 
 namespace gradus::bench {
@@ -128,5 +129,63 @@ struct EnvOptions {
   int rounds = 9;
 };
 void env(const EnvOptions& options, const Sink& sink);
+
+// Collectives over the transports of this machine, each algorithm in turns: a row for each size and algorithm, by the
+// conventions of nccl-tests.
+//   time_us              median over rounds of the mean of the slowest rank
+//   algbw_gb_s           bytes / time; bytes are those of the whole vector
+//   busbw_gb_s           algbw times 2 (P - 1)/P (all_reduce), (P - 1)/P (reduce_scatter, all_gather, all_to_all) or 1
+//   wrong                elements, on all ranks, that differ from a serial computation; all numbers are whole
+//   sent_bytes           in one call, by the rank that sent most
+//   gb_per_s, bandwidth_gb_per_s, share_of_bandwidth
+//                        threads, f32 all_reduce: 2 P bytes / time, since every vector is read and written once; and
+//                        the same loads and stores by the same threads without communication, in the same rounds
+struct AllreduceOptions {
+  std::string transport = "threads";  // of allreduce_transports()
+  std::string algorithm = "all";      // a name; all; auto: what the table takes
+  comm::Operation operation = comm::Operation::all_reduce;
+  kernels::ReduceOp op = kernels::ReduceOp::sum;
+  DType dtype = DType::f32;
+  int ranks = 2;                 // 1 to 64
+  std::vector<int64_t> bytes{};  // of the whole vector, 0 to kLongestVector
+  int rounds = 9;
+};
+inline constexpr int64_t kLongestVector = int64_t{4} << 30;
+const std::vector<std::string>& allreduce_transports();
+bool allreduce(const AllreduceOptions& options, const Sink& sink);  // was nothing wrong?
+
+// "8", "64KiB", "1MiB", "2GiB"; or a range "8..64MiB" that doubles from the first to the last. Throws invalid_argument.
+std::vector<int64_t> parse_sizes(std::string_view text);
+
+// Measures all algorithms of all operations over `bytes` and writes the fastest of each size as rules to `file`, which
+// $GRADUS_COMM_TABLE may name; a row each.
+void allreduce_tune(const AllreduceOptions& options, const std::filesystem::path& file, const Sink& sink);
+
+// What each algorithm would take among 2, 4, 8, ... 1024 ranks: its schedule on a virtual clock whose costs are those
+// of the transport, measured between two ranks here. The first row has them. All rows have simulated = true.
+//   ranks_per_host, remote_*   above 0: hosts of so many ranks, between which messages cost this instead
+struct SimulateOptions {
+  AllreduceOptions measured{};
+  std::vector<int64_t> ranks = {2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+  int ranks_per_host = 0;
+  double remote_latency_us = 25, remote_gb_per_s = 1.15;
+};
+void allreduce_simulate(const SimulateOptions& options, const Sink& sink);
+// Simulated times beside measured ones, on 2 ranks, in turns: the median of their errors. Is each within 15 % for 64
+// KiB and more, 30 % below?
+bool allreduce_validate(const SimulateOptions& options, const Sink& sink);
+
+// Draws allreduce-busbw.svg, auto over threads, shm and tcp on two ranks, and allreduce-simulated.svg, vectors of 1 MiB
+// on hosts of 8 ranks each, into `folder`, which must exist. A row for each point.
+//   peers  lines of bench/peers/collectives/run --json, for the first one
+struct AllreducePictureOptions {
+  std::filesystem::path folder;
+  std::optional<std::filesystem::path> peers{};
+  SimulateOptions simulated{};
+};
+void allreduce_pictures(const AllreducePictureOptions& options, const Sink& sink);
+
+// What each rank sends in each step of the algorithm that is named, on real ranks or simulated ones.
+void allreduce_trace(const AllreduceOptions& options, bool simulated, const Sink& sink);
 
 }  // namespace gradus::bench

@@ -57,6 +57,22 @@ float ReadLoop(const float* data, int64_t n) {
   return hn::GetLane(acc[0]);
 }
 
+void SumLoop(float* const* arrays, size_t n_arrays, int64_t begin, int64_t end) {
+  constexpr D d;
+  constexpr int64_t kLanes = hn::MaxLanes(d);
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) {
+    auto sum = hn::LoadU(d, arrays[0] + i);
+    for (size_t a = 1; a < n_arrays; ++a) sum = hn::Add(sum, hn::LoadU(d, arrays[a] + i));
+    for (size_t a = 0; a < n_arrays; ++a) hn::StoreU(sum, d, arrays[a] + i);
+  }
+  for (; i < end; ++i) {
+    float sum = arrays[0][i];
+    for (size_t a = 1; a < n_arrays; ++a) sum += arrays[a][i];
+    for (size_t a = 0; a < n_arrays; ++a) arrays[a][i] = sum;
+  }
+}
+
 }  // namespace gradus::bench::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -65,6 +81,7 @@ namespace gradus::bench {
 HWY_EXPORT(MultiplyAddLoop);
 HWY_EXPORT(MultiplyAddPairsLoop);
 HWY_EXPORT(ReadLoop);
+HWY_EXPORT(SumLoop);
 
 double multiply_add_loop(int64_t iterations, float& sink) {
   kernels::active_isa();  // Highway's choice follows ours from here on
@@ -79,6 +96,11 @@ double multiply_add_pairs_loop(int64_t iterations, float& sink) {
 float read_loop(std::span<const float> data) {
   kernels::active_isa();
   return HWY_DYNAMIC_DISPATCH(ReadLoop)(data.data(), static_cast<int64_t>(data.size()));
+}
+
+void sum_loop(std::span<float* const> arrays, int64_t begin, int64_t end) {
+  kernels::active_isa();
+  HWY_DYNAMIC_DISPATCH(SumLoop)(arrays.data(), arrays.size(), begin, end);
 }
 
 }  // namespace gradus::bench

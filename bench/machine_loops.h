@@ -17,4 +17,7 @@ double multiply_add_pairs_loop(int64_t iterations, float& sink);
 // Reads all of `data`, in vectors. Returns a sum of it.
 float read_loop(std::span<const float> data);
 
+// Elements [begin, end) of all arrays become their sum: each is read once and written once.
+void sum_loop(std::span<float* const> arrays, int64_t begin, int64_t end);
+
 }  // namespace gradus::bench

@@ -1,5 +1,5 @@
-// gradus bench peak|gemm|attention|train|exact|textbook|rl|motivation|env: measures what training runs, beside the
-// machine's own limits.
+// gradus bench peak|gemm|attention|train|exact|textbook|rl|motivation|env|allreduce: measures what training runs,
+// beside the machine's own limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -141,6 +141,14 @@ struct MotivationOptions : Options<bench::MotivationOptions> {
 };
 using EnvOptions = Options<bench::EnvOptions>;
 
+struct AllreduceOptions {
+  bool json = false;
+  std::vector<std::string> bytes;
+  bench::SimulateOptions bench;
+  std::optional<std::string> tune, pictures, peers;
+  bool simulate = false, validate = false, trace = false;
+};
+
 template <class O>
 void declare_timed(CLI::App& command, O& o) {
   o.common.declare(command);
@@ -248,6 +256,79 @@ void declare_env(CLI::App& command, EnvOptions& o) {
       ->capture_default_str();
 }
 
+// For CLI11: what parse() finds wrong with a word, or "".
+template <class Parse>
+CLI::Validator parses(Parse parse) {
+  return CLI::Validator(
+      [parse](std::string& word) -> std::string {
+        try {
+          parse(word);
+          return "";
+        } catch (const Error& e) {
+          return e.what();
+        }
+      },
+      "");
+}
+
+void declare_allreduce(CLI::App& command, AllreduceOptions& o) {
+  bench::AllreduceOptions& b = o.bench.measured;
+  command.add_flag("--json", o.json, "one JSON object per row");
+  command.add_option("--transport", b.transport, "what the ranks send over")
+      ->check(CLI::IsMember(bench::allreduce_transports()))
+      ->capture_default_str();
+  command.add_option("--algorithm", b.algorithm, "a name; all; auto: what training takes")->capture_default_str();
+  command
+      .add_option_function<std::string>(
+          "--operation", [&b](const std::string& word) { b.operation = comm::parse_operation(word); },
+          "all_reduce, reduce_scatter, all_gather, broadcast, gather, all_to_all, barrier; default: all_reduce")
+      ->check(parses([](const std::string& word) { comm::parse_operation(word); }));
+  command.add_option("--ranks", b.ranks, "ranks on this machine")->check(CLI::Range(1, 64))->capture_default_str();
+  const std::map<std::string, DType> dtypes = {{"f64", DType::f64}, {"f32", DType::f32}, {"bf16", DType::bf16},
+                                               {"f16", DType::f16}, {"i64", DType::i64}, {"i32", DType::i32},
+                                               {"u8", DType::u8}};
+  command.add_option("--dtype", b.dtype, "f64, f32, bf16, f16, i64, i32, u8; default: f32")
+      ->transform(CLI::CheckedTransformer(dtypes));
+  command
+      .add_option_function<std::string>(
+          "--op", [&b](const std::string& word) { b.op = kernels::parse_reduce_op(word); },
+          "sum, mean, min, max, prod; default: sum")
+      ->check(parses([](const std::string& word) { kernels::parse_reduce_op(word); }));
+  command.add_option("--bytes", o.bytes, "of the whole vector: 8 64KiB 1MiB, or 8..64MiB, which doubles")
+      ->check(parses([](const std::string& word) { bench::parse_sizes(word); }));
+  command.add_option("--rounds", b.rounds, "measurements of each figure; the median is shown")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  CLI::Option* tune = command.add_option("--tune", o.tune, "write the fastest algorithms here, for $GRADUS_COMM_TABLE");
+  CLI::Option* simulate = command.add_flag("--simulate", o.simulate, "on a virtual clock, 2 to 1024 ranks");
+  command.add_flag("--validate", o.validate, "with --simulate: beside what 2 ranks take here")->needs(simulate);
+  CLI::Option* hosts =
+      command.add_option("--ranks-per-host", o.bench.ranks_per_host, "with --simulate: of several hosts");
+  hosts->check(CLI::Range(1, 1024))->needs(simulate);
+  command.add_option("--remote-latency-us", o.bench.remote_latency_us, "of a message between hosts")
+      ->check(CLI::Range(0.0, 1e6))
+      ->needs(hosts)
+      ->capture_default_str();
+  command.add_option("--remote-gb-per-s", o.bench.remote_gb_per_s, "that a host sends")
+      ->check(CLI::Range(1e-6, 1e6))
+      ->needs(hosts)
+      ->capture_default_str();
+  command.add_flag("--trace", o.trace, "what each rank sends in each step of --algorithm (ring), and to whom")
+      ->excludes(tune);
+  tune->excludes(simulate);
+  CLI::Option* pictures =
+      command.add_option("--pictures", o.pictures, "instead: draw measured and simulated curves here");
+  pictures->check(CLI::ExistingDirectory)->excludes(tune, simulate);
+  command.add_option("--peers", o.peers, "with --pictures: what bench/peers/collectives/run --json printed")
+      ->check(CLI::ExistingFile)
+      ->needs(pictures);
+  command.footer(R"(As nccl-tests count: time of the slowest rank; algbw = bytes / time; busbw = algbw times 2 (P-1)/P
+(all_reduce), (P-1)/P (reduce_scatter, all_gather, all_to_all) or 1; wrong: elements that differ from a
+serial computation. gb_per_s: each rank's vector read and written once; share_of_bandwidth: by the same
+loads and stores without communication. The exit code is 1 when elements are wrong, or when a simulated
+time is not within 15 % (64 KiB and more) or 30 % of the measured one.)");
+}
+
 int run_peak(const PeakOptions& o, Output& out) {
   o.common.apply();
   bench::peak(o.bench, RowWriter(out, o.common.json));
@@ -312,6 +393,45 @@ int run_env(const EnvOptions& o, Output& out) {
   return kDone;
 }
 
+int run_allreduce(const AllreduceOptions& o, Output& out) {
+  const RowWriter write(out, o.json);
+  bench::SimulateOptions options = o.bench;
+  bench::AllreduceOptions& measured = options.measured;
+  for (const std::string& word : o.bytes) {
+    for (const int64_t bytes : bench::parse_sizes(word)) measured.bytes.push_back(bytes);
+  }
+  return or_usage_error([&] {
+    if (o.pictures) {
+      bench::AllreducePictureOptions drawn{.folder = *o.pictures, .simulated = options};
+      if (o.peers) drawn.peers = *o.peers;
+      bench::allreduce_pictures(drawn, write);
+      return kDone;
+    }
+    if (o.trace) {
+      if (measured.algorithm == "all") measured.algorithm = "ring";
+      bench::allreduce_trace(measured, o.simulate, write);
+      return kDone;
+    }
+    if (measured.bytes.empty())
+      measured.bytes = bench::parse_sizes(o.simulate && !o.validate ? "64KiB..64MiB" : "8..64MiB");
+    if (o.tune) {
+      bench::allreduce_tune(measured, *o.tune, write);
+    } else if (o.validate) {
+      if (!bench::allreduce_validate(options, write)) {
+        print_error(
+            "bench allreduce: some simulated times are not the measured ones; see the rows whose `within` is no");
+        return kFailed;
+      }
+    } else if (o.simulate) {
+      bench::allreduce_simulate(options, write);
+    } else if (!bench::allreduce(measured, write)) {
+      print_error("bench allreduce: some elements are wrong; see the rows above");
+      return kFailed;
+    }
+    return kDone;
+  });
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Work& work) {
@@ -328,6 +448,8 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);
   add_command(*bench, work, "motivation", "What trust regions and deterministic policies are for: returns, 40 settings",
               declare_motivation, run_motivation);
+  add_command(*bench, work, "allreduce", "Collectives over the transports of this machine, and simulated ones",
+              declare_allreduce, run_allreduce);
   add_command(*bench, work, "env", "Steps a second of environments, alone and many at a time", declare_env, run_env);
 }
 

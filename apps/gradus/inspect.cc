@@ -1,10 +1,13 @@
-// gradus inspect PID|RUN threads [--json]: what a running Gradus process does, seen from outside.
+// gradus inspect PID|RUN threads|processes|comm [--json]: what a running Gradus process does, seen from outside.
 #include "gradus/runtime/inspect.h"
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "apps/gradus/command.h"
+#include "gradus/comm/inspect.h"
 #include "gradus/core/error.h"
 
 namespace gradus::app {
@@ -19,8 +22,10 @@ struct InspectOptions {
 
 void declare(CLI::App& command, InspectOptions& o) {
   command.add_option("PID|RUN", o.target, "a process id, or the folder of a run that is going on")->required();
-  command.add_option("SUBJECT", o.subject, "what to show: threads")->required()->check(CLI::IsMember({"threads"}));
-  command.add_flag("--json", o.json, "one JSON object per thread");
+  command.add_option("SUBJECT", o.subject, "what to show: threads; of a run with several ranks also processes, comm")
+      ->required()
+      ->check(CLI::IsMember({"threads", "processes", "comm"}));
+  command.add_flag("--json", o.json, "one JSON object per thread, process or rank");
 }
 
 // Digits are a process id; a run folder with such a name is given as ./123.
@@ -32,7 +37,7 @@ pid_t find_process(const std::string& target) {
   return pid;
 }
 
-int inspect(const InspectOptions& o, Output& out) {
+int show_threads(const InspectOptions& o, Output& out) {
   const auto threads = runtime::list_threads(find_process(o.target));
   if (o.json) {
     for (const auto& t : threads) {
@@ -48,6 +53,99 @@ int inspect(const InspectOptions& o, Output& out) {
   }
   out.text(format_table({{"id", true}, {"name"}, {"role"}, {"state"}, {"cpu time", true}}, rows));
   return kDone;
+}
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string ago(double seconds) {
+  return fmt::format("{:.0f} s ago", std::max(0.0, seconds));
+}
+
+int show_processes(const InspectOptions& o, Output& out) {
+  const std::vector<comm::RankReport> ranks = comm::ranks_of_run(o.target);
+  const pid_t launcher = ranks.front().parent;
+  const auto parent = runtime::find_process(launcher);
+  const bool launched = parent && parent->is_gradus;
+  if (o.json) {
+    if (launched) {
+      out.json_line({{"role", "launcher"},
+                     {"pid", launcher},
+                     {"state", parent->state},
+                     {"resident_bytes", parent->resident_bytes},
+                     {"restarts", ranks.front().restarts}});
+    }
+    for (const comm::RankReport& r : ranks) {
+      out.json_line({{"role", "rank"},
+                     {"rank", r.rank},
+                     {"size", r.size},
+                     {"pid", r.pid},
+                     {"host", r.host},
+                     {"state", r.state},
+                     {"resident_bytes", r.resident_bytes},
+                     {"restarts", r.restarts},
+                     {"error", r.error}});
+    }
+    return kDone;
+  }
+  const auto memory = [](int64_t bytes) {
+    return bytes == 0 ? std::string("-") : fmt::format("{:.0f} MB", static_cast<double>(bytes) / 1e6);
+  };
+  std::vector<std::vector<std::string>> rows;
+  if (launched) {
+    rows.push_back({"launcher", fmt::format("{}", launcher), ranks.front().host, parent->state,
+                    memory(parent->resident_bytes), fmt::format("{}", ranks.front().restarts)});
+  }
+  for (const comm::RankReport& r : ranks) {
+    rows.push_back({fmt::format("rank {}", r.rank), fmt::format("{}", r.pid), r.host, r.state, memory(r.resident_bytes),
+                    fmt::format("{}", r.restarts)});
+  }
+  out.text(format_table({{"process"}, {"id", true}, {"host"}, {"state"}, {"memory", true}, {"restarts", true}}, rows));
+  return kDone;
+}
+
+int show_comm(const InspectOptions& o, Output& out) {
+  const std::vector<comm::RankReport> ranks = comm::ranks_of_run(o.target);
+  const std::vector<int> missing = comm::missing_ranks(ranks, now_s());
+  const auto is_missing = [&](int rank) { return std::ranges::find(missing, rank) != missing.end(); };
+  if (o.json) {
+    for (const comm::RankReport& r : ranks) {
+      out.json_line({{"rank", r.rank},
+                     {"transport", r.transport},
+                     {"state", r.state},
+                     {"sequence", r.sequence},
+                     {"in_flight", r.in_flight},
+                     {"call", r.call},
+                     {"algorithm", r.algorithm},
+                     {"unchanged_s", now_s() - r.since_s},
+                     {"missing", is_missing(r.rank)},
+                     {"error", r.error}});
+    }
+    return kDone;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const comm::RankReport& r : ranks) {
+    rows.push_back({fmt::format("{}", r.rank), r.state, r.transport, fmt::format("{}", r.sequence),
+                    is_missing(r.rank) ? "missing"
+                    : r.in_flight      ? "in flight"
+                                       : "done",
+                    r.call, ago(now_s() - r.since_s)});
+  }
+  out.text(format_table({{"rank", true}, {"state"}, {"over"}, {"calls", true}, {"last"}, {"call"}, {"changed", true}},
+                        rows));
+  for (const comm::RankReport& r : ranks) {
+    if (!r.error.empty()) {
+      out.text(fmt::format("\nrank {}: {}\n", r.rank, r.error));
+      break;  // all ranks have the same
+    }
+  }
+  return kDone;
+}
+
+int inspect(const InspectOptions& o, Output& out) {
+  if (o.subject == "threads") return show_threads(o, out);
+  return o.subject == "processes" ? show_processes(o, out) : show_comm(o, out);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// gradus launch -n P [--hosts a,b:2] [--restarts N] [--port N] [--timeout S] [--iface NAME] [--ssh COMMAND] -- train
+// gradus launch -n P [--hosts a,b:2] [--restarts N] [--port N] [--timeout S] [--transport auto|shm|tcp] [--iface NAME]
+// [--ssh COMMAND] -- train
 // ...
 #include "gradus/comm/launch.h"
 
@@ -17,7 +18,7 @@ namespace {
 
 struct LaunchCommand {
   int n_ranks = 1, restarts = 0, port = 0, timeout_s = 0;
-  std::string hosts, interface, ssh;
+  std::string hosts, transport, interface, ssh;
   std::vector<std::string> words;
 };
 
@@ -29,6 +30,8 @@ void declare(CLI::App& command, LaunchCommand& o) {
   command.add_option("--port", o.port, "where rank 0 listens [a free one]")->check(CLI::Range(1, 65535));
   command.add_option("--timeout", o.timeout_s, "seconds that a rank waits for the others [600]")
       ->check(CLI::Range(1, 1'000'000));
+  command.add_option("--transport", o.transport, "auto, shm, tcp [auto: shared memory on a host, TCP between hosts]")
+      ->check(CLI::IsMember({"auto", "shm", "tcp"}));
   command.add_option("--iface", o.interface, "network interface or network, like eth0, 10.1.0.0/16, ^docker0");
   command.add_option("--ssh", o.ssh, "instead of ssh, like \"ssh -p 2222\"");
   command.add_option("COMMAND", o.words, "after --, what each process does: train ..., resume RUN")->required();
@@ -41,7 +44,8 @@ void show(const std::string& line) {
 }
 
 int launch(const LaunchCommand& o, Output&) {
-  comm::LaunchOptions options{.n_ranks = o.n_ranks, .restarts = o.restarts, .port = o.port, .interface = o.interface};
+  comm::LaunchOptions options{
+      .n_ranks = o.n_ranks, .restarts = o.restarts, .port = o.port, .transport = o.transport, .interface = o.interface};
   options.hosts = or_usage_error([&] { return comm::parse_hosts(o.hosts); });
   if (o.timeout_s > 0) options.timeout = std::chrono::seconds(o.timeout_s);
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();

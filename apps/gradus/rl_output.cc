@@ -45,6 +45,7 @@ bool is_rl_run(const std::string& directory) {
 int RlOutput::run(const std::function<rl::TrainSummary(const rl::TrainObserver&)>& work) {
   const auto show_end = [&] {
     const rl::TrainSummary summary = work(observer());
+    if (options_.follows) return;
     watch_.show([&] { end_line(); });
     options_.json ? show_summary_json(summary) : show_summary(summary);
   };
@@ -54,7 +55,7 @@ int RlOutput::run(const std::function<rl::TrainSummary(const rl::TrainObserver&)
 rl::TrainObserver RlOutput::observer() {
   rl::TrainObserver observer;
   observer.should_stop = [this] { return watch_.should_stop(); };
-  if (options_.quiet) return observer;
+  if (options_.quiet || options_.follows) return observer;
   observer.on_note = [this](const std::string& line) {
     watch_.show([&] { options_.json ? out_.json_line({{"event", "note"}, {"text", line}}) : out_.text(line + '\n'); });
   };

@@ -17,7 +17,8 @@ bool is_rl_run(const std::string& directory);
 
 struct RlOutputOptions {
   bool json = false;
-  bool quiet = false;  // nothing but the end
+  bool follows = false;  // another rank of the job shows everything
+  bool quiet = false;    // nothing but the end
 };
 
 class RlOutput {

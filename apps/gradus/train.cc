@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "apps/gradus/command.h"
+#include "apps/gradus/job.h"
 #include "apps/gradus/rl_output.h"
 #include "apps/gradus/train_output.h"
 #include "gradus/core/file.h"
@@ -96,25 +97,23 @@ int train_with(const TrainOptions& o, Output& out, const Config& config, std::st
   }
   or_usage_error([&] { config.check(); });
   runtime::install_interrupt_handlers();
+  std::unique_ptr<comm::Group> group = join_job();
   const std::filesystem::path directory =
-      o.out.empty() ? free_folder(what, config.algorithm) : std::filesystem::path(o.out);
-  return Show(out, {.json = o.json, .quiet = o.quiet}).run([&](const auto& observer) {
-    return train(directory, config, command_line_of(o), observer);
-  });
+      as_the_first_rank(group.get(), o.out.empty() ? free_folder(what, config.algorithm).string() : o.out);
+  return Show(out, {.json = o.json, .follows = is_follower(group.get()), .quiet = o.quiet})
+      .run([&](const auto& observer) {
+        return train(directory, config, command_line_of(o), observer, std::move(group));
+      });
 }
 
 int train(const TrainOptions& o, Output& out) {
   const Wish wish = wish_of(o);
   if (wish.is_rl) {
     const auto config = read<rl::TrainConfig>(wish);
-    return train_with<RlOutput>(o, out, config, config.env.name, [](auto&&... arguments) {
-      return rl::train(std::forward<decltype(arguments)>(arguments)...);
-    });
+    return train_with<RlOutput>(o, out, config, config.env.name, rl::train);
   }
   const auto config = read<posttrain::TrainConfig>(wish);
-  return train_with<TrainOutput>(o, out, config, config.task, [](auto&&... arguments) {
-    return posttrain::train(std::forward<decltype(arguments)>(arguments)...);
-  });
+  return train_with<TrainOutput>(o, out, config, config.task, posttrain::train);
 }
 
 }  // namespace

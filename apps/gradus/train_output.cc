@@ -113,6 +113,7 @@ std::string readable(const posttrain::Example& e) {
 int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain::TrainObserver&)>& work) {
   const auto show_end = [&] {
     const posttrain::TrainSummary summary = work(observer());
+    if (options_.follows) return;
     watch_.show([&] { end_phase(); });
     if (summary.continuation) {
       options_.json ? show_text_summary_json(summary) : show_text_summary(summary);
@@ -126,7 +127,7 @@ int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain
 posttrain::TrainObserver TrainOutput::observer() {
   posttrain::TrainObserver observer;
   observer.should_stop = [this] { return watch_.should_stop(); };
-  if (options_.quiet) return observer;
+  if (options_.quiet || options_.follows) return observer;
   observer.on_note = [this](const std::string& line) { watch_.show([&] { show_note(line); }); };
   observer.on_memory_plan = [this](std::string_view precision, const posttrain::MemoryPlan& plan,
                                    const posttrain::MemoryPlan& in_fp32) {

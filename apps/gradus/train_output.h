@@ -13,7 +13,8 @@ namespace gradus::app {
 
 struct TrainOutputOptions {
   bool json = false;
-  bool quiet = false;  // nothing but the end: the table, or the JSON object of event "done"
+  bool follows = false;  // another rank of the job shows everything
+  bool quiet = false;    // nothing but the end: the table, or the JSON object of event "done"
 };
 
 class TrainOutput {

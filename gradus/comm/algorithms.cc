@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "gradus/comm/doubling.h"
 #include "gradus/comm/hierarchical.h"
@@ -94,7 +95,7 @@ std::vector<Rule> house_rules(std::string_view transport) {
   if (transport == "shm") {
     for (const Operation o :
          {Operation::all_reduce, Operation::reduce_scatter, Operation::all_gather, Operation::barrier}) {
-      rules.push_back(rule(o, INT64_MAX, "one-shot"));  // what its notes hold
+      rules.push_back(rule(o, 4 << 10, "one-shot"));
     }
     rules.push_back(rule(Operation::all_reduce, INT64_MAX, "two-shot"));
     rules.push_back(rule(Operation::reduce_scatter, INT64_MAX, "two-shot"));
@@ -141,7 +142,9 @@ Selection::Selection(const Transport& transport, Hosts host_of) : transport_(tra
     const Choice c = find(r.operation, r.algorithm);
     if (!possible(c)) continue;
     int64_t most_bytes = r.most_bytes;
-    if (c.native != nullptr) most_bytes = std::min<int64_t>(most_bytes, c.native->most_bytes);
+    if (c.native != nullptr && std::cmp_less(c.native->most_bytes, most_bytes)) {
+      most_bytes = static_cast<int64_t>(c.native->most_bytes);
+    }
     rules_[static_cast<size_t>(r.operation)].push_back({most_bytes, c, canonical(c)});
   }
 }
@@ -188,10 +191,15 @@ Choice Selection::choose(const Call& call, size_t bytes, Order order, std::strin
   fail(ErrorCode::unsupported, "{}: no algorithm over {} fits", name(call.operation), transport_.name());
 }
 
-std::vector<std::string> Selection::names(Operation operation) const {
+bool Selection::canonical(Operation operation, std::string_view wanted) const {
+  const Choice c = find(operation, wanted);
+  return (c.native != nullptr || c.algorithm != nullptr) && canonical(c);
+}
+
+std::vector<std::string> Selection::names(Operation operation, size_t bytes) const {
   std::vector<std::string> found;
   for (const NativeAlgorithm& a : transport_.native_algorithms()) {
-    if (a.operation == operation) found.emplace_back(a.name);
+    if (a.operation == operation && bytes <= a.most_bytes) found.emplace_back(a.name);
   }
   for (const Algorithm& a : kAlgorithms) {
     if (a.operation == operation && possible({.algorithm = &a})) found.emplace_back(a.name);

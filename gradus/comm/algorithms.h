@@ -55,8 +55,10 @@ class Selection {
   // one that always may. Throws invalid_argument when there is no such name, unsupported when it is not for this group.
   Choice choose(const Call& call, size_t bytes, Order order, std::string_view forced = {}) const;
 
-  // All names that choose() would accept for the operation.
-  std::vector<std::string> names(Operation operation) const;
+  // All names that choose() would accept for the operation on `bytes`.
+  std::vector<std::string> names(Operation operation, size_t bytes = 0) const;
+  // Has the algorithm of this name the canonical order here? No if there is none.
+  bool canonical(Operation operation, std::string_view name) const;
 
  private:
   // A rule with its algorithm looked up; those that cannot be taken by this group are left out.

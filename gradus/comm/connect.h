@@ -13,7 +13,8 @@ namespace gradus::comm {
 
 struct ConnectOptions {
   // "shm": memory that processes of one host share; "tcp"; "auto": shm within each host, where it works, and TCP
-  // between hosts.
+  // between hosts; "mpi": Open MPI, which "auto" also takes when mpirun started ranks on several hosts and Gradus was
+  // built with it. The environment's own word comes first.
   std::string transport = "auto";
   std::chrono::milliseconds connect_timeout{60'000};  // of rendezvous, and of connecting afterwards
   std::chrono::milliseconds lost_after{4'000};        // of silence; see Transport::watch

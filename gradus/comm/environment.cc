@@ -175,6 +175,7 @@ Environment read_environment(const GetVariable& get) {
   if (e.size == 1) e.local_size = 1;
   read_meeting_place(get, e);
   if (const Variable v = find(get, "GRADUS_JOB_TOKEN")) e.token = v.value;
+  if (const Variable v = find(get, "GRADUS_TRANSPORT")) e.transport = v.value;
   if (const Variable v = find(get, "GRADUS_IFACE")) e.interface = v.value;
   if (const Variable v = find(get, "GRADUS_RESTART")) e.restarts = static_cast<int>(number(v, 0, INT32_MAX));
   if (const Variable v = find(get, "GRADUS_TIMEOUT_S")) e.timeout = std::chrono::seconds(number(v, 1, 1'000'000));
@@ -191,6 +192,7 @@ std::vector<std::string> to_variables(const Environment& e) {
       fmt::format("MASTER_PORT={}", e.master_port),
       fmt::format("GRADUS_RESTART={}", e.restarts),
   };
+  if (!e.transport.empty()) variables.push_back("GRADUS_TRANSPORT=" + e.transport);
   if (!e.interface.empty()) variables.push_back("GRADUS_IFACE=" + e.interface);
   if (e.timeout) {
     variables.push_back(
@@ -201,10 +203,10 @@ std::vector<std::string> to_variables(const Environment& e) {
 
 bool is_launcher_variable(std::string_view name) {
   constexpr std::array<std::string_view, 4> kFamilies = {"OMPI_", "PMIX_", "PMI_", "SLURM_"};
-  constexpr std::array<std::string_view, 12> kNames = {
-      "RANK",           "WORLD_SIZE",      "LOCAL_RANK",      "LOCAL_WORLD_SIZE", "MASTER_ADDR",
-      "MASTER_PORT",    "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "GRADUS_JOB_TOKEN", "GRADUS_IFACE",
-      "GRADUS_RESTART", "GRADUS_TIMEOUT_S"};
+  constexpr std::array<std::string_view, 13> kNames = {
+      "RANK",           "WORLD_SIZE",       "LOCAL_RANK",      "LOCAL_WORLD_SIZE", "MASTER_ADDR",
+      "MASTER_PORT",    "MPI_LOCALRANKID",  "MPI_LOCALNRANKS", "GRADUS_JOB_TOKEN", "GRADUS_IFACE",
+      "GRADUS_RESTART", "GRADUS_TIMEOUT_S", "GRADUS_TRANSPORT"};
   return std::ranges::find(kNames, name) != kNames.end() ||
          std::ranges::any_of(kFamilies, [&](std::string_view family) { return name.starts_with(family); });
 }

@@ -19,6 +19,7 @@ struct Environment {
   std::string master_address = {};     // where rank 0 listens; a name or an address
   int master_port = 0;
   std::string token = {};      // the job's secret; may be empty
+  std::string transport = {};  // auto, shm, tcp, mpi; empty: auto
   std::string interface = {};  // as in interfaces.h; empty: the one that leads to rank 0
   int restarts = 0;            // how often the job was started again
   std::optional<std::chrono::milliseconds> timeout = {};
@@ -29,7 +30,8 @@ using GetVariable = std::function<const char*(const char* name)>;
 
 // RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE and those of the other launchers that are set; MASTER_ADDR and
 // MASTER_PORT, which default to loopback when all ranks are on one host, to the first host of Slurm's list, and to a
-// port made from the job's number; GRADUS_JOB_TOKEN, GRADUS_TIMEOUT_S, GRADUS_IFACE, GRADUS_RESTART.
+// port made from the job's number; GRADUS_JOB_TOKEN, GRADUS_TIMEOUT_S, GRADUS_TRANSPORT, GRADUS_IFACE,
+// GRADUS_RESTART.
 // Throws invalid_argument, naming the variables and their values, when one is no number, rank >= size, two launchers
 // disagree, or a variable is missing that the others need.
 Environment read_environment(const GetVariable& get);

@@ -77,6 +77,14 @@ void Group::barrier(Site site) {
   run({.operation = Operation::barrier}, Buffer(nullptr, 0, DType::u8), site);
 }
 
+void Group::begin_own(Operation operation, int64_t count, Site site) {
+  if (closed_) throw *closed_;
+  Call call{.sequence = ++sequence_, .operation = operation, .count = count};
+  call.set_site(site);
+  recorder_.start(call);
+  transport_->begin(call);
+}
+
 int Group::ranks_on_this_host() const {
   if (options_.host_of.empty()) return size();
   return static_cast<int>(std::ranges::count(options_.host_of, options_.host_of[static_cast<size_t>(rank())]));

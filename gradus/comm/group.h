@@ -44,6 +44,7 @@ struct GroupOptions {
   std::map<Operation, std::string> forced = {};  // algorithm by name, instead of the table's; it brings its own order
   std::chrono::milliseconds timeout{600'000};    // of each call
   std::vector<int> host_of = {};                 // [P], for hierarchical; empty: one host
+  int restarts = 0;                              // how often the job was started again
 };
 
 class Group {
@@ -96,6 +97,12 @@ class Group {
   // Ends whatever any rank of the group waits for, now and later. Any thread.
   void abort(const Error& error) noexcept { transport_->abort(error); }
 
+  const Selection& selection() const { return selection_; }
+
+  // Collective: begins a call that the caller makes himself, of exchanges over transport(); until the next call.
+  void begin_own(Operation operation, int64_t count, Site site = Site::current());
+
+  int restarts() const { return options_.restarts; }
   int ranks_on_this_host() const;  // this one counted
   std::string_view transport_name() const { return transport_->name(); }
   const Traffic& traffic() const { return transport_->traffic(); }

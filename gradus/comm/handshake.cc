@@ -75,7 +75,8 @@ std::string expect_hello(const Descriptor& socket, std::string_view token, Deadl
     send_all(socket, "-", deadline);
     refuse(socket, "has");
   }
-  send_all(socket, "+" + proof(token, "server", nonces, hello), deadline);
+  send_all(socket, "+", deadline);
+  send_all(socket, proof(token, "server", nonces, hello), deadline);
   return hello;
 }
 

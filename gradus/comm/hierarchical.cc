@@ -39,6 +39,7 @@ class Partial final : public Arithmetic {
 }  // namespace
 
 bool hierarchical_is_possible(std::span<const int> host_of) {
+  if (host_of.empty()) return false;
   const auto hosts = ranks_by_host(host_of);
   const size_t local = hosts.begin()->second.size();
   return hosts.size() > 1 && local > 1 &&

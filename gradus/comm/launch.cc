@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <deque>
 
 #include "gradus/comm/handshake.h"
 #include "gradus/comm/launched_process.h"
+#include "gradus/comm/rendezvous.h"
 #include "gradus/core/error.h"
 
 namespace gradus::comm {
@@ -52,9 +52,7 @@ class Signals {
 };
 
 bool is_here(const std::string& host) {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return host.empty() || host == "localhost" || host == name.data();
+  return host.empty() || host == "localhost" || host == host_name();
 }
 
 std::string new_token() {
@@ -89,9 +87,12 @@ class Job {
     const std::vector<LaunchHost> hosts = shares(options);
     const bool all_here = std::ranges::all_of(hosts, [](const LaunchHost& h) { return is_here(h.name); });
     Environment e{.size = options.n_ranks,
-                  .master_address = all_here ? "127.0.0.1" : hosts.front().name,
+                  .master_address = all_here                      ? "127.0.0.1"
+                                    : is_here(hosts.front().name) ? host_name()
+                                                                  : hosts.front().name,
                   .master_port = options.port,
                   .token = new_token(),
+                  .transport = options.transport,
                   .interface = options.interface,
                   .restarts = restart,
                   .timeout = options.timeout};

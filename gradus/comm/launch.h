@@ -24,6 +24,7 @@ struct LaunchOptions {
   int restarts = 0;                                                     // how often a job that failed is started again
   int port = 0;                                                         // where rank 0 listens; 0: a free one
   std::optional<std::chrono::milliseconds> timeout = {};                // of each collective call
+  std::string transport = {};                                           // auto, shm, tcp; empty: auto
   std::string interface = {};                                           // as in interfaces.h
   std::string program = {};                                             // path, the same on all hosts
   std::vector<std::string> ssh = {"ssh", "-T", "-o", "BatchMode=yes"};  // followed by the host and a command

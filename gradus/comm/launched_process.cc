@@ -11,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "gradus/core/error.h"
 
@@ -168,6 +167,10 @@ void LaunchedProcess::show_lines(const Show& show) {
   const auto say = [&](std::string_view line) {
     if (show) show(fmt::format("[rank {}] {}", rank_, line));
   };
+  const auto say_rest = [&] {
+    if (!unfinished_.empty()) say(unfinished_);
+    unfinished_.clear();
+  };
   std::array<char, 4096> buffer;
   ssize_t n = 0;
   while ((n = ::read(words_.get(), buffer.data(), buffer.size())) > 0) {
@@ -177,11 +180,11 @@ void LaunchedProcess::show_lines(const Show& show) {
       say(std::string_view(unfinished_).substr(begin, end - begin));
     }
     unfinished_.erase(0, begin);
-    if (unfinished_.size() > kLongestLine) say(std::exchange(unfinished_, {}));
+    if (unfinished_.size() > kLongestLine) say_rest();
   }
   const bool ended = n == 0 || (errno != EAGAIN && errno != EINTR);
   if (ended) words_ = Descriptor();
-  if ((ended || !running()) && !unfinished_.empty()) say(std::exchange(unfinished_, {}));
+  if (ended || !running()) say_rest();
 }
 
 void LaunchedProcess::interrupt() {

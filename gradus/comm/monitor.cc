@@ -41,7 +41,18 @@ void Monitor::write_to(const std::filesystem::path& folder) {
   const std::lock_guard lock(mutex_);
   options_.folder = folder;
   last_report_.clear();
+  if (group_.rank() == 0) remove_others();
   wake_.notify_all();
+}
+
+// Reports of an earlier start with more ranks.
+void Monitor::remove_others() const {
+  std::error_code ignored;
+  for (int r = group_.size();; ++r) {
+    const std::filesystem::path report = options_.folder / fmt::format("rank-{}.json", r);
+    std::filesystem::remove(options_.folder / fmt::format("rank-{}.jsonl", r), ignored);
+    if (!std::filesystem::remove(report, ignored)) return;
+  }
 }
 
 void Monitor::run(const std::stop_token& stop) {

@@ -36,6 +36,7 @@ class Monitor {
   void write_to(const std::filesystem::path& folder);
 
  private:
+  void remove_others() const;
   void run(const std::stop_token& stop);
   void report(std::string_view state);
   void write(const std::string& name, const std::string& text);

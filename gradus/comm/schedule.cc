@@ -28,10 +28,15 @@ void ElementArithmetic::copy(const void* x, void* y, size_t bytes) {
 }
 
 std::byte* Scratch::bytes(size_t n) {
+  if (n <= given_.size()) return given_.data();
   constexpr size_t kAlignment = 64;
-  if (memory_.size() < n + kAlignment) memory_.resize(n + kAlignment);
-  const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-  return memory_.data() + (kAlignment - address % kAlignment) % kAlignment;
+  if (memory_ == nullptr || size_ < n) {
+    memory_.reset();
+    memory_ = std::make_unique_for_overwrite<std::byte[]>(n + kAlignment);
+    size_ = n;
+  }
+  const auto address = reinterpret_cast<uintptr_t>(memory_.get());
+  return memory_.get() + (kAlignment - address % kAlignment) % kAlignment;
 }
 
 std::vector<int64_t> even_bounds(int64_t count, int n_slices) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -45,13 +46,19 @@ class ElementArithmetic final : public Arithmetic {
   int64_t n_mean_;
 };
 
-// Memory that schedules use between steps; grows to what was needed most and stays. Aligned to 64 bytes.
+// Memory that schedules use between steps; grows to what was needed most and stays. Aligned to 64 bytes. What it holds
+// is undefined.
 class Scratch {
  public:
+  Scratch() = default;
+  explicit Scratch(std::span<std::byte> memory) : given_(memory) {}  // used as long as it suffices; aligned
+
   std::byte* bytes(size_t n);
 
  private:
-  std::vector<std::byte> memory_;
+  std::span<std::byte> given_;
+  std::unique_ptr<std::byte[]> memory_;
+  size_t size_ = 0;
 };
 
 // One collective of one rank.

@@ -71,14 +71,21 @@ class Waiter {
   // n_spins  looks before the first nap; few when there are more ranks than processors
   Waiter(Bell& bell, const Abort& abort, int n_spins) : bell_(bell), abort_(abort), n_spins_(n_spins) {}
 
+  // Whether ready() within the spins.
+  template <class Ready>
+  bool spin(Ready&& ready) const {
+    for (int spin = 0; spin < n_spins_; ++spin) {
+      if (ready()) return true;
+      pause();
+    }
+    return false;
+  }
+
   // Returns when ready(). Throws the group's error when it was aborted; timeout, with the message of late(), after
   // `most`.
   template <class Ready, class Late>
   void until(std::chrono::milliseconds most, Ready&& ready, Late&& late) {
-    for (int spin = 0; spin < n_spins_; ++spin) {
-      if (ready()) return;
-      pause();
-    }
+    if (spin(ready)) return;
     const auto deadline = std::chrono::steady_clock::now() + most;
     while (!ready()) {
       if (abort_.raised()) throw abort_.error();

@@ -1,11 +1,19 @@
 #include "gradus/comm/shm_rank.h"
 
+#include <sched.h>
+
+#include "gradus/core/thread_pool.h"
+
 namespace gradus::comm {
 
-ShmRank::ShmRank(std::shared_ptr<const ShmSegment> segment, int rank)
-    : segment_(std::move(segment)), rank_(rank), n_spins_(spins_for(segment_->ranks())) {
-  constexpr int kHotSpins = 200;  // some microseconds: a short collective of ranks that come at once
-  n_hot_spins_ = n_spins_ >= kHotSpins ? kHotSpins : 0;
+ShmRank::ShmRank(std::shared_ptr<const ShmSegment> segment, int rank) : segment_(std::move(segment)), rank_(rank) {
+  const bool own_processors = segment_->ranks() <= available_cpus();
+  n_hot_spins_ = own_processors ? 200 : 0;  // some microseconds: a short collective of ranks that come at once
+  n_yields_ = own_processors ? 1000 : 20;   // half a millisecond, if nobody else wants the processor
+}
+
+void ShmRank::give_way() {
+  ::sched_yield();
 }
 
 ShmRank::Glimpse ShmRank::glimpse(int peer) const {

@@ -44,9 +44,12 @@ class ShmRank {
     for (int spin = 0; spin < n_hot_spins_; ++spin) {  // a pause would take as long as a line between two cores
       if (ready()) return;
     }
-    for (int spin = 0; spin < n_spins_; ++spin) {
-      if (ready()) return;
-      pause();
+    for (int turn = 0; turn < n_yields_; ++turn) {
+      for (int spin = 0; spin < kSpinsPerYield; ++spin) {
+        if (ready()) return;
+        pause();
+      }
+      give_way();
     }
     const auto is_ready = [&] {
       const std::array before = {glimpse(peers[0]), glimpse(peers[1])};
@@ -78,10 +81,12 @@ class ShmRank {
   // Throws when the peer will not do what was still missing after the glimpse.
   void require_company(const Glimpse& before) const;
   std::string late(std::array<int, 2> peers) const;
+  static void give_way();  // to whatever else wants this processor, which may be the one waited for
+  static constexpr int kSpinsPerYield = 16;
 
   std::shared_ptr<const ShmSegment> segment_;
   int rank_;
-  int n_hot_spins_, n_spins_;
+  int n_hot_spins_ = 0, n_yields_ = 0;
   Call call_;
   uint64_t tag_ = 0;
   std::chrono::milliseconds timeout_{0};

@@ -76,16 +76,17 @@ class OpenFile {
 }  // namespace
 
 ShmLayout::ShmLayout(int n_ranks, size_t most_slot_bytes) : ranks(static_cast<size_t>(n_ranks)) {
-  channel_bytes = slot_bytes(most_slot_bytes, ranks * (ranks - 1) * kShmSlots);
-  part_bytes = slot_bytes(most_slot_bytes, ranks * (ranks + 1) * kShmSlots);
+  channel_bytes = slot_bytes(most_slot_bytes, ranks * (ranks - 1) * kChannelSlots);
+  part_bytes = slot_bytes(most_slot_bytes, ranks * (ranks + 1) * kStageSlots);
   channel_slot = stride(channel_bytes);
   stage_slot = stride(ranks * part_bytes);
   result_slot = stride(part_bytes);
-  channel = kLinePair + kShmSlots * channel_slot;
-  stage = kLinePair + kShmSlots * (stage_slot + result_slot);
+  channel = kLinePair + kChannelSlots * channel_slot;
+  stage = kStageSlots * (stage_slot + result_slot);
   abort = kHeaderBytes;
   states = abort + sizeof(Abort);
-  notes = states + ranks * sizeof(RankState);
+  passed = states + ranks * sizeof(RankState);  // far from what is read in streams, which fetch ahead
+  notes = passed + ranks * kLinePair;
   channels = notes + ranks * 2 * sizeof(ShmNote);
   stages = channels + ranks * (ranks - 1) * channel;
   end = stages + ranks * stage;

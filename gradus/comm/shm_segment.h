@@ -2,10 +2,9 @@
 // by the size of /dev/shm. What lies in it where, and nothing about how it is used (shm_transport.cc,
 // shm_collectives.cc). Zeros are the initial state of all of it.
 //
-// Notation: P ranks, D = kShmSlots slots of a kind.
-// Bytes: P (P - 1) D c + P (P + 1) D s + 2 P o and some lines, where c, of a channel's slot, and s, of a part, are
-// what create() is told at most and shrink as P grows so that neither sum exceeds kShmBudget, and o = kOneShotBytes:
-// 2 MiB for 2 ranks, 33 MiB for 8, 66 MiB for 64.
+// Bytes for P ranks: 4 P (P - 1) c + 8 P (P + 1) s + 2 P o and some lines, where c, of a channel's slot, and s, of a
+// part, are what create() is told at most and shrink as P grows so that neither sum exceeds kShmBudget, and
+// o = kOneShotBytes: 3.5 MiB for 2 ranks, 46 MiB for 8, 66 MiB for 64.
 #pragma once
 
 #include <atomic>
@@ -17,7 +16,8 @@
 namespace gradus::comm {
 
 inline constexpr int kShmMostRanks = 64;
-inline constexpr uint64_t kShmSlots = 4;
+inline constexpr uint64_t kChannelSlots = 4;
+inline constexpr uint64_t kStageSlots = 8;
 inline constexpr size_t kShmBudget = 32 << 20;
 inline constexpr size_t kOneShotBytes = 8 << 10;
 
@@ -30,11 +30,17 @@ struct alignas(kLinePair) ShmSlot {
   std::byte* data() { return reinterpret_cast<std::byte*>(this) + kLine; }  // aligned to a line
 };
 
-// What one rank gives to a short collective: no flag but the tag itself, in the line where short vectors lie.
+// What one rank gives to a short collective. A few lines carry a tag each, so that their way to a reader is one way at
+// once and not that of a flag, then that of what it announces; more bytes lie behind them, and the first tag tells.
 struct alignas(kLinePair) ShmNote {
-  std::atomic<uint64_t> tag{0};  // of the call whose payload lies here whole
-  std::byte line[kLine - sizeof(uint64_t)];
-  std::byte lines[kOneShotBytes];
+  struct Line {
+    std::atomic<uint64_t> tag{0};  // of the call that the payload belongs to
+    std::byte payload[kLine - sizeof(uint64_t)];
+  };
+  static constexpr size_t kLines = 5, kInLines = kLines * sizeof(Line::payload);
+
+  Line lines[kLines];
+  alignas(kLinePair) std::byte bytes[kOneShotBytes];
 };
 
 // Where things begin, in bytes from the beginning of the segment, for P ranks.
@@ -45,7 +51,7 @@ struct ShmLayout {
   size_t channel_bytes;                                          // of a slot of a channel, without its head
   size_t part_bytes;                                             // of a result; a stage has P parts of that
   size_t channel_slot, stage_slot, result_slot, channel, stage;  // from one to the next
-  size_t abort, states, notes, channels, stages, end;
+  size_t abort, states, passed, notes, channels, stages, end;
 };
 
 struct ShmSegmentOptions {
@@ -81,10 +87,10 @@ class ShmSegment {
     return at<ShmNote>(layout_.notes + (index(rank) * 2 + turn % 2) * sizeof(ShmNote));
   }
 
-  // For messages, from one rank to another one, not itself: D slots, filled and emptied in turn.
+  // For messages, from one rank to another one, not itself: slots that are filled and emptied in turn.
   size_t channel_bytes() const { return layout_.channel_bytes; }
   ShmSlot& channel_slot(int from, int to, uint64_t piece) const {
-    return at<ShmSlot>(channel(from, to) + kLinePair + piece % kShmSlots * layout_.channel_slot);
+    return at<ShmSlot>(channel(from, to) + kLinePair + piece % kChannelSlots * layout_.channel_slot);
   }
   std::atomic<uint64_t>& channel_taken(int from, int to) const {  // pieces so far
     return at<std::atomic<uint64_t>>(channel(from, to));
@@ -93,14 +99,13 @@ class ShmSegment {
   // For collectives in chunks: what a rank gives, a part for each one, and the part that it reduced.
   size_t part_bytes() const { return layout_.part_bytes; }
   ShmSlot& stage(int rank, uint64_t chunk) const {
-    return at<ShmSlot>(stages(rank) + kLinePair + chunk % kShmSlots * layout_.stage_slot);
+    return at<ShmSlot>(stages(rank) + chunk % kStageSlots * layout_.stage_slot);
   }
   ShmSlot& result(int rank, uint64_t chunk) const {
-    return at<ShmSlot>(stages(rank) + kLinePair + kShmSlots * layout_.stage_slot +
-                       chunk % kShmSlots * layout_.result_slot);
+    return at<ShmSlot>(stages(rank) + kStageSlots * layout_.stage_slot + chunk % kStageSlots * layout_.result_slot);
   }
   std::atomic<uint64_t>& passed(int rank) const {  // chunks so far of which this rank needs nothing more
-    return at<std::atomic<uint64_t>>(stages(rank));
+    return at<std::atomic<uint64_t>>(layout_.passed + index(rank) * kLinePair);
   }
 
  private:

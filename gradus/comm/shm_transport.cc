@@ -9,6 +9,7 @@
 #include "gradus/comm/schedule.h"
 #include "gradus/comm/shm_collectives.h"
 #include "gradus/comm/shm_rank.h"
+#include "gradus/comm/streaming_copy.h"
 
 namespace gradus::comm {
 
@@ -99,7 +100,7 @@ class ShmTransport final : public Transport {
   uint64_t under_way(int to) {
     return sent_to(to) - segment_.channel_taken(rank(), to).load(std::memory_order_acquire);
   }
-  bool has_room(int to) { return under_way(to) < kShmSlots; }
+  bool has_room(int to) { return under_way(to) < kChannelSlots; }
   bool is_empty(int to) { return under_way(to) == 0; }
   bool has_come(int from) {
     const uint64_t next = received_from(from);
@@ -112,7 +113,7 @@ class ShmTransport final : public Transport {
     const size_t piece = std::min(segment_.channel_bytes(), out.bytes - message.offset);
     slot.tag = me_.tag();
     slot.bytes = out.bytes;
-    if (piece > 0) std::memcpy(slot.data(), out.data + message.offset, piece);
+    streaming_copy(slot.data(), out.data + message.offset, piece);
     slot.full.store(n + 1, std::memory_order_release);
     me_.ring(out.to);
     message.advance(piece);

@@ -18,7 +18,7 @@ struct Connection {
 struct MeshOptions {
   std::string token;
   std::chrono::milliseconds timeout{60'000};
-  std::vector<bool> wanted;  // [P] which peers to connect with, the same for both ends; empty: all
+  std::vector<bool> wanted = {};  // [P] which peers to connect with, the same for both ends; empty: all
 };
 
 // Connects with each wanted peer; [P], empty descriptors for this rank and those not wanted. Collective.

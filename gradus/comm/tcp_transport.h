@@ -15,7 +15,7 @@ struct TcpOptions {
   std::string token;
   std::chrono::milliseconds connect_timeout{60'000};
   std::chrono::milliseconds lost_after{4'000};  // of silence of a peer whose watch() runs
-  std::vector<bool> wanted;                     // as in MeshOptions
+  std::vector<bool> wanted = {};                // as in MeshOptions
 };
 
 // Collective. Fails as connect_mesh does.

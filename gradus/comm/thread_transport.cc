@@ -24,6 +24,18 @@ struct alignas(kLinePair) Channel {
   std::atomic<uint64_t> taken{0};
 };
 
+// Tells the sender, when it goes, that its message was taken.
+struct Taken {
+  Channel& channel;
+  uint64_t n;
+  Bell& sender;
+
+  ~Taken() {
+    channel.taken.store(n, std::memory_order_release);
+    sender.ring();
+  }
+};
+
 // What a rank brings to a meeting.
 struct alignas(kLinePair) Place {
   std::byte* x = nullptr;
@@ -138,24 +150,53 @@ class ThreadTransport final : public Transport {
   void receive(const Incoming& in) {
     Channel& c = state_->channel(in.from, rank_);
     const uint64_t n = c.taken.load(std::memory_order_relaxed) + 1;
-    waiter_.until(
-        timeout(), [&] { return c.sent.load(std::memory_order_acquire) >= n; }, [&] { return late(in.from); });
+    wait_for(in.from, [&] { return c.sent.load(std::memory_order_acquire) >= n; });
     uint64_t before = n - 1;
-    if (!c.claimed.compare_exchange_strong(before, n)) throw state_->abort.error();
+    if (!c.claimed.compare_exchange_strong(before, n)) wait_for_abort(in.from);
     const bool same = c.tag == tag_ && c.bytes == in.bytes;
+    const Taken taken{c, n, peer(in.from).bell};  // also when the sink throws
     if (same) {
       if (in.bytes > 0) in.sink(c.data, 0, in.bytes);
       traffic_.bytes_received += static_cast<int64_t>(in.bytes);
     }
-    c.taken.store(n, std::memory_order_release);
-    peer(in.from).bell.ring();
     if (!same) fail(ErrorCode::invalid_argument, "{}", mismatch(rank_, call_, in.from, call_of(in.from)));
   }
 
   void wait_until_taken(int to, uint64_t n) {
     const Channel& c = state_->channel(rank_, to);
+    wait_for(to, [&] { return c.taken.load(std::memory_order_acquire) >= n; });
+  }
+
+  // Returns when ready(), which `peer`, or with kNobody any rank, brings about in this call. A rank that is found in
+  // another call will not: throws invalid_argument. Else as Waiter.
+  template <class Ready>
+  void wait_for(int peer, Ready&& ready) {
+    if (waiter_.spin(ready)) return;
+    const auto is_ready = [&] {
+      const int other = in_another_call(peer);
+      if (ready()) return true;
+      if (other != kNobody) fail(ErrorCode::invalid_argument, "{}", mismatch(rank_, call_, other, call_of(other)));
+      return false;
+    };
+    waiter_.until(timeout(), is_ready, [&] { return late(peer != kNobody ? peer : missing()); });
+  }
+
+  // A rank that gave its part up is about to say why.
+  [[noreturn]] void wait_for_abort(int peer) {
     waiter_.until(
-        timeout(), [&] { return c.taken.load(std::memory_order_acquire) >= n; }, [&] { return late(to); });
+        std::chrono::seconds(1), [] { return false; }, [&] { return late(peer); });
+    fail(ErrorCode::peer_lost, "{}", late(peer));
+  }
+
+  // A rank among `peer`, or all, whose call is this one's place but not this one, or a later one; or kNobody.
+  int in_another_call(int peer) const {
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank_ || (peer != kNobody && r != peer)) continue;
+      const std::optional<Call> call = call_of(r);
+      if (!call || call->sequence < call_.sequence) continue;
+      if (call->sequence > call_.sequence || !call->matches(call_)) return r;
+    }
+    return kNobody;
   }
 
   // Takes the message back; when it is being read, waits until it was.
@@ -174,11 +215,11 @@ class ThreadTransport final : public Transport {
     place = {.x = x, .tag = tag_};
     const uint64_t all = ++meetings_ * static_cast<uint64_t>(size());
     const uint64_t before = state_->arrived.fetch_add(1, std::memory_order_acq_rel);
-    if ((before & kCancelled) != 0) throw state_->abort.error();
+    if ((before & kCancelled) != 0) wait_for_abort(missing());
     if (before + 1 == all) ring_all();
     const auto all_here = [&] { return (state_->arrived.load(std::memory_order_acquire) & ~kCancelled) >= all; };
     try {
-      waiter_.until(timeout(), all_here, [&] { return late(missing()); });
+      wait_for(kNobody, all_here);
     } catch (...) {
       uint64_t seen = state_->arrived.load(std::memory_order_acquire);
       while ((seen & ~kCancelled) < all) {

@@ -1,5 +1,8 @@
 #include "gradus/comm/transport.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -19,7 +22,7 @@ uint64_t mixed(uint64_t hash, uint64_t word) {  // splitmix64's finaliser over a
 
 // The text from "gradus/", "apps/", ... on says enough.
 std::string_view last_part(std::string_view path, size_t most) {
-  for (const std::string_view room : {"/gradus/", "/apps/", "/bench/", "/tests/"}) {
+  for (const std::string_view room : {"/apps/", "/bench/", "/tests/", "/gradus/"}) {
     if (const size_t at = path.rfind(room); at != path.npos) {
       path.remove_prefix(at + 1);
       break;
@@ -32,6 +35,13 @@ std::string_view last_part(std::string_view path, size_t most) {
 
 std::string_view name(Operation operation) {
   return kNames[static_cast<size_t>(operation)];
+}
+
+Operation parse_operation(std::string_view word) {
+  const auto found = std::ranges::find(kNames, word);
+  require(found != kNames.end() && found != kNames.begin(), "there is no operation {}; there are {}", word,
+          fmt::join(kNames.begin() + 1, kNames.end(), ", "));
+  return static_cast<Operation>(found - kNames.begin());
 }
 
 void Call::set_site(const std::source_location& site) {

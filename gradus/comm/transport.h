@@ -22,6 +22,7 @@ namespace gradus::comm {
 enum class Operation : uint8_t { none, barrier, broadcast, gather, all_gather, reduce_scatter, all_reduce, all_to_all };
 inline constexpr size_t kOperations = 8;
 std::string_view name(Operation operation);
+Operation parse_operation(std::string_view name);  // throws invalid_argument when there is none of this name
 
 // One collective call as a rank made it. Ranks whose calls of one sequence number differ in anything but the call site
 // have lost each other. Plain bytes: it lies in shared memory and travels in messages.

@@ -13,6 +13,7 @@
 #include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/rollout.h"
 #include "gradus/posttrain/task.h"
+#include "gradus/run/gradient_exchange.h"
 
 namespace gradus::posttrain {
 
@@ -25,6 +26,12 @@ inline void add_scaling_metrics(const optim::LossScaler* scaler, double small_gr
   metrics.emplace_back("loss_scale", scaler->scale());
   metrics.emplace_back("skipped_steps", static_cast<double>(scaler->state().skipped));
   metrics.emplace_back("small_gradients", small_gradients);
+}
+
+// Adds, where ranks cut the optimiser's state: moment_bytes, of the first rank.
+inline void add_cut_metrics(const run::GradientExchange* exchange, const run::Ranks* ranks, Metrics& metrics) {
+  if (exchange == nullptr || ranks->config().zero == 0) return;
+  metrics.emplace_back("moment_bytes", static_cast<double>(exchange->moment_bytes()));
 }
 
 // One finished step or iteration.

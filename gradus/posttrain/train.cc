@@ -304,6 +304,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
                                  .config_toml = run::write_config(config),
                                  .record = run::record_of_this_process(std::move(command_line)),
                                  .clock = {}});
+  if (ranks != nullptr) ranks->report_to(directory / "comm");
   if (observer.on_note) {
     observer.on_note(fmt::format("run {}: {}/{}, {} parameters, {}, {} {}, {}", directory.string(), config.task,
                                  config.algorithm, model.config().n_parameters(), config.precision, pool().size(),
@@ -318,6 +319,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
 TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vector<std::string> command_line,
                    const TrainObserver& observer, run::Ranks* ranks) {
   const std::string directory = resumed.run.paths().directory.string();
+  if (ranks != nullptr) ranks->report_to(resumed.run.paths().directory / "comm");
   if (observer.on_note) {
     for (const std::string& difference :
          run::differences(resumed.run.record(), run::record_of_this_process(std::move(command_line)))) {

@@ -221,6 +221,7 @@ void Training::sft(const SftConfig& config) {
     Metrics metrics = learner.step();
     ++state_.step;
     state_.sft = learner.state();
+    add_cut_metrics(exchange_, options_.ranks, metrics);
     metrics.emplace_back("tokens_per_s",
                          static_cast<double>(learner.state().tokens - first_tokens) / (steady_seconds() - first_s));
     metrics.emplace_back("elapsed_s", elapsed_s());

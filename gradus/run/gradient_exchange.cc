@@ -189,6 +189,12 @@ std::vector<Tensor> GradientExchange::whole(std::span<const Tensor> moments) {
   return tensors;
 }
 
+int64_t GradientExchange::moment_bytes() const {
+  size_t bytes = 0;
+  for (const Tensor& m : optimiser_.first_moments()) bytes += 2 * m.bytes();
+  return static_cast<int64_t>(bytes);
+}
+
 void GradientExchange::take_moments(std::span<const Tensor> first, std::span<const Tensor> second) {
   for (size_t i = 0; i < optimiser_.pieces().size(); ++i) {
     const optim::Piece& piece = optimiser_.pieces()[i];

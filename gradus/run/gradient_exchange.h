@@ -39,6 +39,7 @@ class GradientExchange {
 
   // Moments as if they were not cut: one of a parameter's shape for each, on every rank. Collective.
   std::vector<Tensor> whole(std::span<const Tensor> moments);
+  int64_t moment_bytes() const;  // on this rank
   // This rank's pieces of such moments.
   void take_moments(std::span<const Tensor> first, std::span<const Tensor> second);
 

@@ -4,6 +4,9 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
+
+#include "gradus/comm/monitor.h"
 
 namespace gradus::run {
 
@@ -34,7 +37,9 @@ void ParallelConfig::check(int n_ranks) const {
 // The communication thread and what it is to do.
 struct Ranks::State {
   explicit State(std::unique_ptr<comm::Group> g) : group(std::move(g)) {
-    if (group->size() > 1) thread.emplace("comm", 0, [this](std::stop_token stop) { work(stop); });
+    if (group->size() == 1) return;
+    monitor.emplace(*group, comm::MonitorOptions{.restarts = group->restarts()});
+    thread.emplace("comm", 0, [this](std::stop_token stop) { work(stop); });
   }
 
   void work(std::stop_token stop) {
@@ -60,6 +65,7 @@ struct Ranks::State {
   }
 
   std::unique_ptr<comm::Group> group;
+  std::optional<comm::Monitor> monitor;
   std::mutex mutex;
   std::condition_variable done;
   int64_t in_flight = 0;
@@ -76,6 +82,10 @@ Ranks::Ranks(std::unique_ptr<comm::Group> group, const ParallelConfig& config)
 }
 
 Ranks::~Ranks() = default;
+
+void Ranks::report_to(const std::filesystem::path& folder) {
+  if (state_->monitor) state_->monitor->write_to(folder);
+}
 
 std::string Ranks::about() const {
   std::string text = fmt::format("{} {} over {}, {} {}", size_, size_ == 1 ? "rank" : "ranks",

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -46,6 +47,8 @@ class Ranks {
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool is_first() const { return rank_ == 0; }
+  // Files about this rank go there from now on: RUN/comm (comm/monitor.h).
+  void report_to(const std::filesystem::path& folder);
   std::string about() const;  // a line for the user: "4 ranks over tcp, 8 shards"
   const ParallelConfig& config() const { return config_; }
 

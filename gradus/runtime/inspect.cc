@@ -163,6 +163,22 @@ std::vector<ThreadInfo> list_threads(pid_t pid) {
   return threads;
 }
 
+std::optional<ProcessInfo> find_process(pid_t pid) {
+  const std::optional<std::string> stat = read_live(process_folder(pid) / "stat");
+  const std::optional<std::string> statm = read_live(process_folder(pid) / "statm");
+  if (!stat || !statm) return std::nullopt;
+  ProcessInfo process;
+  std::istringstream fields(stat->substr(stat->rfind(')') + 1));
+  char state = '?';
+  fields >> state >> process.parent;
+  process.state = state_word(state);
+  int64_t pages = 0, resident_pages = 0;
+  std::istringstream(*statm) >> pages >> resident_pages;
+  process.resident_bytes = resident_pages * ::sysconf(_SC_PAGESIZE);
+  process.is_gradus = is_gradus(pid);
+  return process;
+}
+
 pid_t pid_of_run(const fs::path& run_dir) {
   std::error_code ignored;
   if (!fs::is_directory(run_dir, ignored)) {

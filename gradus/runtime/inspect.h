@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,16 @@ struct ThreadInfo {
 // Throws not_found if there is no such process, invalid_argument if it is not a Gradus process or the id is that of one
 // thread, io if /proc is not there.
 std::vector<ThreadInfo> list_threads(pid_t pid);
+
+struct ProcessInfo {
+  std::string state;  // of its main thread, as above
+  pid_t parent = 0;
+  int64_t resident_bytes = 0;
+  bool is_gradus = false;
+};
+
+// Nothing when there is no such process.
+std::optional<ProcessInfo> find_process(pid_t pid);
 
 // The process that works in a run folder, from the one JSON line {"pid": N, "host": "...", "started": "..."} in
 // RUN/lock. Throws not_found if the folder does not exist or no process works in it, unsupported if that process is on

@@ -46,6 +46,25 @@ TEST(WrongUsage, NamesTheNearestKnownWord) {
   expect_refused({"train", "chain", "iterations=3"}, 2, "the nearest known key is k15.iterations");
 }
 
+TEST(WrongUsage, NamesWhatCollectivesThereAre) {
+  const Words bench = {"bench", "allreduce", "--json", "--bytes", "8", "--rounds", "1"};
+  const auto with = [&](const Words& more) {
+    Words all = bench;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  expect_refused(with({"--algorithm", "rinq"}), 2,
+                 "no algorithm rinq; give all, auto, slices, ring, pairwise, doubling");
+  expect_refused(with({"--transport", "shm", "--algorithm", "rinq"}), 2, "no algorithm rinq; give all, auto");
+  expect_refused(with({"--trace", "--algorithm", "rinq"}), 2, "no algorithm rinq; there are ring, pairwise, doubling");
+  expect_refused(with({"--transport", "pigeons"}), 2, "pigeons not in {threads,shm,tcp}");
+  expect_refused(with({"--operation", "all_reduced"}), 2, "there is no operation all_reduced");
+  expect_refused(with({"--op", "median"}), 2, "median");
+  expect_refused(with({"--ranks", "0"}), 2, "not in range 1 to 64");
+  expect_refused(with({"--ranks", "65"}), 2, "not in range 1 to 64");
+  expect_refused({"bench", "allreduce", "--bytes", "8..lots"}, 2, "'8..lots' is no size");
+}
+
 TEST(WrongUsage, NamesTheWantedType) {
   expect_refused({"train", "chain", "k15.iterations=many"}, 2,
                  "k15.iterations is an integer, but the override gives 'many'");

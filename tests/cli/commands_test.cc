@@ -174,6 +174,17 @@ TEST(Help, ListsWhatThereIs) {
   EXPECT_THAT(o.out, Not(HasSubstr("serve")));
 }
 
+TEST(BenchAllreduce, RanksOfEveryTransportComputeTheSums) {
+  for (const std::string transport : {"threads", "shm", "tcp"}) {
+    const Outcome o = run_program({"bench", "allreduce", "--transport", transport, "--ranks", "3", "--bytes", "8",
+                                   "4004", "--rounds", "1", "--json"});
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    const std::vector<json> rows = objects(o.out);
+    EXPECT_GE(rows.size(), 6u) << transport;
+    for (const json& row : rows) EXPECT_EQ(row["wrong"], 0) << row;
+  }
+}
+
 TEST(List, PrintsAnObjectPerEntry) {
   std::vector<std::string> names;
   for (const json& entry : objects(run_program({"list", "--json"}).out)) names.push_back(entry["name"]);

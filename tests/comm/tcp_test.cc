@@ -256,7 +256,7 @@ TEST(Tcp, RanksThatWatchAliveStayTogether) {
                               std::thread watch([&] {
                                 while (!done) group.transport().watch();
                               });
-                              for (int i = 0; i < 50; ++i) {
+                              for (int i = 0; i < 10; ++i) {
                                 std::vector<float> x(1000, 1);
                                 group.all_reduce(std::span(x));
                                 EXPECT_THAT(x, Each(3));

@@ -1,0 +1,19 @@
+#include "apps/gradus/job.h"
+
+#include "apps/gradus/output.h"
+#include "gradus/comm/connect.h"
+#include "gradus/comm/environment.h"
+
+namespace gradus::app {
+
+std::unique_ptr<comm::Group> join_job() {
+  const comm::Environment environment = comm::read_environment();
+  if (environment.size == 1) return nullptr;
+  return comm::connect(environment, {}, {.warn = [](const std::string& line) { print_error("warning: " + line); }});
+}
+
+std::string as_the_first_rank(comm::Group* group, const std::string& mine) {
+  return group == nullptr ? mine : group->all_gather(mine).front();
+}
+
+}  // namespace gradus::app

@@ -1,0 +1,214 @@
+#include "gradus/comm/simulation.h"
+
+#include <fmt/ranges.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+namespace gradus::comm {
+
+namespace {
+
+// Addresses and nothing behind them.
+class AddressSpace {
+ public:
+  explicit AddressSpace(size_t bytes) : size_(std::max<size_t>(bytes, 1)) {
+    memory_ = mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory_ == MAP_FAILED) {
+      fail(ErrorCode::exhausted, "simulated: {} bytes of address space: {}; simulate a smaller vector", size_,
+           std::strerror(errno));
+    }
+  }
+  AddressSpace(const AddressSpace&) = delete;
+  AddressSpace& operator=(const AddressSpace&) = delete;
+  ~AddressSpace() { munmap(memory_, size_); }
+
+  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(memory_), size_}; }
+
+ private:
+  size_t size_;
+  void* memory_;
+};
+
+}  // namespace
+
+NetworkModel model_of(const Costs& c) {
+  const Curve message(c.alpha_s, c.beta_s_per_byte), gamma(0, c.gamma_s_per_byte), kappa(0, c.copy_s_per_byte);
+  const Link link{.both_ways = message, .one_way = message};
+  return {.local = link, .remote = link, .copy = kappa, .copy_aside = kappa, .reduce = gamma, .combine = gamma};
+}
+
+SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& wanted, const NetworkModel& model) {
+  require(wanted.count >= 0 && wanted.element >= 1, "simulated: {} elements of {} bytes are no vector", wanted.count,
+          wanted.element);
+  require(algorithm.operation != Operation::all_to_all || wanted.count % std::max(1, wanted.ranks) == 0,
+          "simulated: all_to_all of {} elements does not divide among {} ranks", wanted.count, wanted.ranks);
+  SimulatedWorld world(wanted.ranks, wanted.element, model);
+  const size_t n = static_cast<size_t>(wanted.count) * wanted.element;
+  // All ranks name the same addresses: x, y, and what pairwise and the parameter server receive before they reduce.
+  const AddressSpace x(n), y(n), scratch(n * static_cast<size_t>(wanted.ranks));
+  const std::vector<int64_t> bounds = even_bounds(wanted.count, wanted.ranks);
+  const Call call{.sequence = 1, .operation = algorithm.operation, .count = wanted.count};
+  SimulationResult result;
+  result.seconds = world.run(
+      [&](Transport& transport, Arithmetic& arithmetic) {
+        Scratch memory(scratch.bytes());
+        Job job{.transport = transport,
+                .arithmetic = arithmetic,
+                .scratch = memory,
+                .x = x.bytes().data(),
+                .element = wanted.element,
+                .bounds = bounds,
+                .y = y.bytes().data()};
+        transport.begin(call);
+        algorithm.run(job, wanted.root, model.host_of);
+      },
+      scratch.bytes());
+  for (int r = 0; r < wanted.ranks; ++r) result.traffic.push_back(world.traffic(r));
+  result.exchanges = world.exchanges();
+  return result;
+}
+
+const Algorithm& find_algorithm(Operation operation, std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const Algorithm& a : algorithms()) {
+    if (a.operation != operation) continue;
+    if (a.name == name) return a;
+    names.push_back(a.name);
+  }
+  fail(ErrorCode::invalid_argument, "{}: there is no algorithm {}; there are {}", comm::name(operation), name,
+       fmt::join(names, ", "));
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Durations of one kind of work.
+class Stopwatch {
+ public:
+  template <class Work>
+  void time(const Work& work) {
+    const auto start = Clock::now();
+    work();
+    seconds_.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  double median() {
+    const auto middle = seconds_.begin() + static_cast<std::ptrdiff_t>(seconds_.size() / 2);
+    std::ranges::nth_element(seconds_, middle);
+    return *middle;
+  }
+
+ private:
+  std::vector<double> seconds_;
+};
+
+double clock_seconds() {
+  Stopwatch watch;
+  for (int i = 0; i < 1000; ++i) watch.time([] {});
+  return watch.median();
+}
+
+// Works on a vector of two slices, as two ranks would.
+class Calibration {
+ public:
+  Calibration(Group& group, size_t most_bytes)
+      : group_(group),
+        transport_(group.transport()),
+        peer_(1 - group.rank()),
+        x_(2 * most_bytes / sizeof(float)),
+        y_(most_bytes / sizeof(float)),
+        job_{transport_, arithmetic_, scratch_, nullptr, sizeof(float), bounds_} {}
+
+  void measure(size_t bytes) {
+    bytes_ = bytes;
+    count_ = static_cast<int64_t>(bytes / sizeof(float));
+    group_.begin_own(Operation::all_to_all, count_);
+    std::byte* const y = reinterpret_cast<std::byte*>(y_.data());
+    std::byte* const slices[2] = {reinterpret_cast<std::byte*>(x_.data()),
+                                  reinterpret_cast<std::byte*>(x_.data()) + bytes};
+    std::byte *const a = slices[transport_.rank()], *const b = slices[peer_];
+    const size_t repeats = std::clamp<size_t>((size_t{16} << 20) / bytes, 5, 200);
+    Stopwatch reduced, gathered, doubled, served, combined, combined_at_root, copied;
+    for (size_t i = 0; i < repeats; ++i) {  // as the ring: what was reduced is copied back
+      reduced.time([&] { exchange_combine(job_, to_peer(a), peer_, bytes, b); });
+      gathered.time([&] { exchange_copy(job_, to_peer(b), peer_, bytes, a); });
+    }
+    for (size_t i = 0; i < repeats; ++i) {  // as doubling
+      doubled.time([&] { exchange_copy(job_, to_peer(a), peer_, bytes, y); });
+      combined.time([&] { arithmetic_.combine(a, y, a, count_); });
+    }
+    for (size_t i = 0; i < repeats; ++i) {  // as a parameter server
+      if (transport_.rank() == 0) {
+        served.time([&] {
+          exchange_copy(job_, {}, peer_, bytes, y);
+          combined_at_root.time([&] { arithmetic_.combine(a, y, a, count_); });
+          transport_.exchange(to_peer(a), {});
+        });
+      } else {
+        transport_.exchange(to_peer(a), {});
+        exchange_copy(job_, {}, peer_, bytes, a);
+      }
+    }
+    for (size_t i = 0; i < repeats; ++i) copied.time([&] { arithmetic_.copy(a, y, bytes); });
+    if (transport_.rank() != 0) return;
+
+    // What all are made of. What a processor copies aside costs what a copy at home does, and the rest is the
+    // message's.
+    const auto seconds = [this](Stopwatch& watch) { return std::max(0.0, watch.median() - clock_s_); };
+    const double aside = std::min(seconds(copied), seconds(doubled)), message = seconds(doubled) - aside;
+    const double copy = std::max(0.0, seconds(gathered) - message);
+    const double both_messages = seconds(served) - seconds(combined_at_root) - clock_s_ - aside - copy;
+    points_.both_ways.push_back({bytes, message});
+    points_.one_way.push_back({bytes, std::max(0.0, both_messages / 2)});
+    points_.copy.push_back({bytes, copy});
+    points_.copy_aside.push_back({bytes, aside});
+    points_.reduce.push_back({bytes, std::max(0.0, seconds(reduced) - message)});
+    points_.combine.push_back({bytes, seconds(combined)});
+  }
+
+  NetworkModel model() const {
+    const Link link{.both_ways = Curve(points_.both_ways), .one_way = Curve(points_.one_way)};
+    return {.local = link,
+            .remote = link,
+            .copy = Curve(points_.copy),
+            .copy_aside = Curve(points_.copy_aside),
+            .reduce = Curve(points_.reduce),
+            .combine = Curve(points_.combine)};
+  }
+
+ private:
+  Outgoing to_peer(const std::byte* data) const { return {.to = peer_, .data = data, .bytes = bytes_}; }
+
+  Group& group_;
+  Transport& transport_;
+  int peer_;
+  std::vector<float> x_, y_;
+  std::vector<int64_t> bounds_ = {0, 0, 0};
+  Scratch scratch_;
+  ElementArithmetic arithmetic_{kernels::ReduceOp::sum, DType::f32, 1};  // zeros stay zeros
+  Job job_;
+  double clock_s_ = clock_seconds();
+  size_t bytes_ = 0;
+  int64_t count_ = 0;
+  struct {
+    std::vector<Curve::Point> both_ways, one_way, copy, copy_aside, reduce, combine;
+  } points_;
+};
+
+}  // namespace
+
+NetworkModel calibrate(Group& group, std::span<const size_t> sizes) {
+  require(group.size() == 2, "calibrate: the group has {} ranks, but takes 2", group.size());
+  require(sizes.size() >= 2 && sizes.front() >= sizeof(float) && std::ranges::is_sorted(sizes),
+          "calibrate: {} sizes from {} bytes on make no curve; give two or more that ascend from {}", sizes.size(),
+          sizes.empty() ? 0 : sizes.front(), sizeof(float));
+  Calibration calibration(group, sizes.back());
+  for (const size_t bytes : sizes) calibration.measure(bytes);
+  return group.rank() == 0 ? calibration.model() : NetworkModel{};
+}
+
+}  // namespace gradus::comm
