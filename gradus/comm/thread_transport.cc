@@ -217,13 +217,14 @@ class ThreadTransport final : public Transport {
     const uint64_t before = state_->arrived.fetch_add(1, std::memory_order_acq_rel);
     if ((before & kCancelled) != 0) wait_for_abort(missing());
     if (before + 1 == all) ring_all();
-    const auto all_here = [&] { return (state_->arrived.load(std::memory_order_acquire) & ~kCancelled) >= all; };
+    // Once cancelled it never takes place, even if the last ones come.
+    const auto takes_place = [&](uint64_t arrived) { return (arrived & kCancelled) == 0 && arrived >= all; };
     try {
-      wait_for(kNobody, all_here);
+      wait_for(kNobody, [&] { return takes_place(state_->arrived.load(std::memory_order_acquire)); });
     } catch (...) {
       uint64_t seen = state_->arrived.load(std::memory_order_acquire);
-      while ((seen & ~kCancelled) < all) {
-        if (state_->arrived.compare_exchange_weak(seen, seen | kCancelled)) throw;
+      while (!takes_place(seen)) {
+        if ((seen & kCancelled) != 0 || state_->arrived.compare_exchange_weak(seen, seen | kCancelled)) throw;
       }  // else all came after all, and work with this rank's vector
     }
     int other = kNobody;
