@@ -208,7 +208,7 @@ class ThreadTransport final : public Transport {
   }
 
   // Waits until all ranks are here, calls work(), waits until all have done theirs. Nobody leaves while another one may
-  // use its vector. Once a rank has cancelled the meeting it is never complete, however many still come.
+  // use its vector.
   template <class Work>
   void meet(std::byte* x, Work&& work) {
     Place& place = state_->places[static_cast<size_t>(rank_)];
@@ -217,14 +217,14 @@ class ThreadTransport final : public Transport {
     const uint64_t before = state_->arrived.fetch_add(1, std::memory_order_acq_rel);
     if ((before & kCancelled) != 0) wait_for_abort(missing());
     if (before + 1 == all) ring_all();
-    const auto is_complete = [&](uint64_t arrived) { return arrived >= all && (arrived & kCancelled) == 0; };
-    const auto all_here = [&] { return is_complete(state_->arrived.load(std::memory_order_acquire)); };
+    // Once cancelled it never takes place, even if the last ones come.
+    const auto takes_place = [&](uint64_t arrived) { return (arrived & kCancelled) == 0 && arrived >= all; };
     try {
-      wait_for(kNobody, all_here);
+      wait_for(kNobody, [&] { return takes_place(state_->arrived.load(std::memory_order_acquire)); });
     } catch (...) {
       uint64_t seen = state_->arrived.load(std::memory_order_acquire);
-      while (!is_complete(seen)) {
-        if (state_->arrived.compare_exchange_weak(seen, seen | kCancelled)) throw;
+      while (!takes_place(seen)) {
+        if ((seen & kCancelled) != 0 || state_->arrived.compare_exchange_weak(seen, seen | kCancelled)) throw;
       }  // else all came after all, and work with this rank's vector
     }
     int other = kNobody;
