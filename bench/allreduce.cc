@@ -39,7 +39,7 @@ void measure(const AllreduceOptions& options,
       options.ranks > 1) {
     plan.shared_vectors = vectors;
   }
-  run_ranks(options.transport, options.ranks, [&](comm::Group& group) {
+  run_ranks(options, [&](comm::Group& group) {
     measure_collectives(group, plan, [&](const CollectiveResult& r) { report(group, r); });
   });
 }
@@ -181,7 +181,7 @@ void allreduce_tune(const AllreduceOptions& options, const std::filesystem::path
       table.push_back(rule);
     }
   }
-  write_file_atomically(file, comm::to_json(table));
+  if (is_first_rank(options)) write_file_atomically(file, comm::to_json(table));
 }
 
 }  // namespace gradus::bench
