@@ -405,11 +405,12 @@ std::unique_ptr<comm::Group> join_allreduce(const AllreduceOptions& o, const ben
   const int size = comm::read_environment().size;
   if (size == 1) return nullptr;
   require((!o.trace || o.simulate) && !o.pictures,
-          "bench allreduce: --trace and --pictures start ranks of their own, but this is one of {}; run it alone", size);
+          "bench allreduce: --trace and --pictures start ranks of their own, but this is one of {}; run it alone",
+          size);
   require(!o.ranks || *o.ranks == size, "bench allreduce: --ranks {}, but this is a rank of {}; leave --ranks out",
           o.ranks.value_or(0), size);
-  require(o.transport != "threads", "bench allreduce: threads are ranks of one process, but this is one of {}; take shm, tcp",
-          size);
+  require(o.transport != "threads",
+          "bench allreduce: threads are ranks of one process, but this is one of {}; take shm, tcp", size);
   std::unique_ptr<comm::Group> job = join_job(o.transport.value_or("auto"));
   const std::string words =
       fmt::format("{} of {} ({}) by {} at {} bytes, {} rounds{}{}{}", name(measured.operation), name(measured.dtype),

@@ -13,8 +13,9 @@ std::unique_ptr<comm::Group> join_job(const std::string& transport) {
   require(transport == "auto" || environment.transport.empty() || environment.transport == transport,
           "job: {} is to be the transport, but GRADUS_TRANSPORT is {}; name one of them", transport,
           environment.transport);
-  return comm::connect(environment, {},
-                       {.transport = transport, .warn = [](const std::string& line) { print_error("warning: " + line); }});
+  return comm::connect(environment, {}, {.transport = transport, .warn = [](const std::string& line) {
+                                           print_error("warning: " + line);
+                                         }});
 }
 
 std::string as_the_first_rank(comm::Group* group, const std::string& mine) {
