@@ -28,7 +28,7 @@ int resume(const ResumeOptions& o, Output& out) {
   const std::vector<std::string> words = {"gradus", "resume", o.run};
   if (is_rl) {
     return RlOutput(out, {.json = o.json, .follows = follows, .quiet = o.quiet})
-        .run([&](const rl::TrainObserver& observer) { return rl::resume(o.run, words, observer); });
+        .run([&](const rl::TrainObserver& observer) { return rl::resume(o.run, words, observer, std::move(group)); });
   }
   return TrainOutput(out, {.json = o.json, .follows = follows, .quiet = o.quiet})
       .run([&](const posttrain::TrainObserver& observer) {

@@ -110,9 +110,7 @@ int train(const TrainOptions& o, Output& out) {
   const Wish wish = wish_of(o);
   if (wish.is_rl) {
     const auto config = read<rl::TrainConfig>(wish);
-    return train_with<RlOutput>(o, out, config, config.env.name,
-                                [](auto&& directory, auto&& c, auto&& words, auto&& observer,
-                                   std::unique_ptr<comm::Group>) { return rl::train(directory, c, words, observer); });
+    return train_with<RlOutput>(o, out, config, config.env.name, rl::train);
   }
   const auto config = read<posttrain::TrainConfig>(wish);
   return train_with<TrainOutput>(o, out, config, config.task, posttrain::train);

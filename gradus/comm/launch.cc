@@ -118,6 +118,7 @@ class Job {
         p.show_lines(options_.show);
       }
       look_for_failures();
+      look_for_stopped();
     }
     return interrupts_ > 0 ? kInterrupted : failure_;
   }
@@ -131,7 +132,7 @@ class Job {
       polled.push_back({p.end_descriptor(), POLLIN, 0});
       polled.push_back({p.words_descriptor(), POLLIN, 0});
     }
-    int most_ms = 1'000;
+    int most_ms = 200;  // nothing tells when a process is stopped
     if (kill_at_) {
       const auto left = std::chrono::ceil<milliseconds>(*kill_at_ - steady_clock::now()).count();
       most_ms = static_cast<int>(std::clamp<int64_t>(left, 0, most_ms));
@@ -165,6 +166,18 @@ class Job {
       if (!p.running()) continue;
       say(fmt::format("launch: {} did not end by itself and is killed", p.text()));
       p.kill();
+    }
+  }
+
+  void look_for_stopped() {
+    for (const LaunchedProcess& p : processes_) {
+      const auto since = p.stopped_since();
+      if (failure_ != 0 || !since || steady_clock::now() - *since < options_.longest_stop) continue;
+      failure_ = 128 + SIGSTOP;
+      say(fmt::format("launch: {} was stopped {} ms ago and does not go on; all are killed", p.text(),
+                      options_.longest_stop.count()));
+      for (LaunchedProcess& other : processes_) other.kill();
+      return;
     }
   }
 

@@ -28,7 +28,9 @@ struct LaunchOptions {
   std::string interface = {};                                           // as in interfaces.h
   std::string program = {};                                             // path, the same on all hosts
   std::vector<std::string> ssh = {"ssh", "-T", "-o", "BatchMode=yes"};  // followed by the host and a command
-  std::chrono::milliseconds grace{5'000};  // from the first failure until what still runs is killed
+  std::chrono::milliseconds grace{3'000};  // from the first failure until what still runs is killed
+  // So long a process may be stopped (SIGSTOP). Its peers notice earlier, unless they have not met yet.
+  std::chrono::milliseconds longest_stop{4'500};
 
   // The program's arguments; restart counts from 0. Called before each start.
   std::function<std::vector<std::string>(int restart)> arguments = {};

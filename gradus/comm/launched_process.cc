@@ -151,7 +151,12 @@ std::string LaunchedProcess::text() const {
 
 void LaunchedProcess::reap() {
   int status = 0;
-  if (!running() || ::waitpid(pid_, &status, WNOHANG) != pid_) return;
+  if (!running() || ::waitpid(pid_, &status, WNOHANG | WUNTRACED | WCONTINUED) != pid_) return;
+  if (WIFSTOPPED(status) || WIFCONTINUED(status)) {
+    stopped_since_ = WIFSTOPPED(status) ? std::optional(std::chrono::steady_clock::now()) : std::nullopt;
+    return;
+  }
+  stopped_since_.reset();
   pid_ = -1;
   if (WIFSIGNALED(status)) signal_ = WTERMSIG(status);
   exit_code_ = signal_ != 0 ? 128 + signal_ : WEXITSTATUS(status);

@@ -3,7 +3,9 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +39,9 @@ class LaunchedProcess {
   std::string text() const;       // "rank 2 (process 4711)", "rank 2 on node3"
   std::string how_ended() const;  // "ended with exit code 1", "was ended by signal 9 (Killed)"
 
-  // Looks whether it has ended. Its last words are to be taken afterwards.
+  // Looks whether it has ended, or was stopped. Its last words are to be taken afterwards.
   void reap();
+  std::optional<std::chrono::steady_clock::time_point> stopped_since() const { return stopped_since_; }
   // Shows what it wrote, line by line behind its rank; at its end the last one even if it is not whole.
   void show_lines(const Show& show);
 
@@ -54,6 +57,7 @@ class LaunchedProcess {
   std::string host_;
   pid_t pid_ = -1, started_as_ = -1;
   int exit_code_ = 0, signal_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> stopped_since_;
   Descriptor end_, words_, input_;
   std::string unfinished_;
 };

@@ -55,6 +55,7 @@ VecStep VecRows::view(int64_t first_row, int64_t n_rows) const {
 EnvSlot::EnvSlot(std::unique_ptr<Env> env, int64_t index, const VecConfig& config)
     : env_(std::move(env)),
       index_(index),
+      number_(config.first_env + index),
       autoreset_(config.autoreset),
       resumable_(config.resumable),
       box_(std::get_if<Box>(&spec().action_space)),
@@ -73,7 +74,7 @@ void EnvSlot::with_place(F&& f) const {
   try {
     f();
   } catch (const Error& e) {
-    fail(e.code(), "environment {}, episode {}, step {}: {}", index_, episode_, length_, e.what());
+    fail(e.code(), "environment {}, episode {}, step {}: {}", number_, episode_, length_, e.what());
   }
 }
 
@@ -134,7 +135,7 @@ void EnvSlot::begin(VecRows& rows) {
   return_ = 0;
   length_ = 0;
   actions_.clear();
-  const Observation first = env_->reset(episode_seed(seed_, index_, episode_));
+  const Observation first = env_->reset(episode_seed(seed_, number_, episode_));
   write(first, &rows.observations[static_cast<size_t>(index_) * observation_size_]);
   over_ = false;
 }

@@ -51,7 +51,7 @@ class EnvSlot {
   void with_place(F&& f) const;
 
   std::unique_ptr<Env> env_;
-  int64_t index_;
+  int64_t index_, number_;  // its row, and which it is of all
   Autoreset autoreset_;
   bool resumable_;
   const Box* box_;  // of actions; null: Discrete

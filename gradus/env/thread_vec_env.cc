@@ -209,7 +209,7 @@ void ThreadVecEnv::restore(const VecState& s) {
     fail(ErrorCode::corrupt,
          "restore: environment {} did not come to where it was in episode {} after {} steps; it is another "
          "environment, or does not keep to its seed: `gradus check-env` tells",
-         i, s.episodes[i], s.lengths[i]);
+         config_.first_env + static_cast<int64_t>(i), s.episodes[i], s.lengths[i]);
   }
 }
 

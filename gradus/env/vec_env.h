@@ -29,6 +29,7 @@ struct VecConfig {
   int num_threads = 1;     // that step, the caller among them
   Autoreset autoreset = Autoreset::same_step;
   bool resumable = true;  // keep the actions of running episodes, which state() needs
+  int64_t first_env = 0;  // the number of the first, of which seeds depend: others may step those before it
 };
 
 // What a step of some environments gave: row i is of environment first + i. A Discrete observation is its number
@@ -67,7 +68,7 @@ struct VecState {
 };
 
 // Results depend on the seed and the actions alone, never on threads or time: episode k of environment i begins with
-// reset(episode_seed(seed, i, k)), and batches come back in the order in which they were sent.
+// reset(episode_seed(seed, first_env + i, k)), and batches come back in the order in which they were sent.
 //
 // Everything below throws what environments throw, with the environment, its episode and step in front (of several the
 // one with the lowest number in its batch); diverged for an observation or a reward that is not finite as float32;

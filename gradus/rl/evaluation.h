@@ -5,6 +5,7 @@
 
 #include "gradus/rl/agent.h"
 #include "gradus/rl/trial.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::rl {
 
@@ -15,7 +16,8 @@ struct EpisodesOf {
 };
 
 // Greedy episodes first, first + 1, ... of the seed, each from a stream of its own and of at most `most_steps` steps.
-// The agent must have a policy.
-EpisodesOf evaluate_greedy(Agent& agent, uint64_t seed, int64_t episodes, int64_t most_steps, int64_t first = 0);
+// The agent must have a policy. Several ranks play their share of the episodes each; then it is collective.
+EpisodesOf evaluate_greedy(Agent& agent, uint64_t seed, int64_t episodes, int64_t most_steps, int64_t first = 0,
+                           run::Ranks* ranks = nullptr);
 
 }  // namespace gradus::rl

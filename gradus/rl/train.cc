@@ -11,7 +11,7 @@
 #include "gradus/rl/picture.h"
 #include "gradus/rl/tabular/dynamic_programming.h"
 #include "gradus/run/config.h"
-#include "gradus/run/run_folder.h"
+#include "gradus/run/shared_run.h"
 
 namespace gradus::rl {
 
@@ -76,14 +76,14 @@ struct Trainee {
   TrainingStats stats{};  // since the last report
 };
 
-// One training: its seeds side by side, and what to do with them.
+// One training: its seeds side by side, or by several ranks one after the other, and what to do with them.
 class TrainingRun {
  public:
-  TrainingRun(run::Run& run, const TrainConfig& config, const TrainObserver& observer)
-      : run_(run), config_(config), observer_(observer), mdp_(mdp_of(config)) {
+  TrainingRun(run::Run& run, const TrainConfig& config, const TrainObserver& observer, run::Ranks* ranks)
+      : run_(run), config_(config), observer_(observer), ranks_(ranks), mdp_(mdp_of(config)) {
     for (int64_t i = 0; i < config.seeds; ++i) {
       const auto seed = static_cast<uint64_t>(config.seed + i);
-      trainees_.push_back({.agent = make_agent(config, seed), .seed = seed});
+      trainees_.push_back({.agent = make_agent(config, seed, ranks), .seed = seed});
     }
     total_ = unit() == Agent::Unit::steps ? config.steps : config.episodes;
     if (mdp_ == nullptr) return;
@@ -113,7 +113,7 @@ class TrainingRun {
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       last = report(seconds, is_evaluated(before));
       if (observer_.on_report) observer_.on_report(*last);
-      const bool stop = observer_.should_stop && observer_.should_stop();
+      const bool stop = is_to_stop();
       if (stop || last->evaluation || done_ >= total_ || done_ - saved >= per_checkpoint) {
         checkpoint(last->evaluation ? std::optional(last->evaluation->mean) : std::nullopt);
         saved = done_;
@@ -128,12 +128,25 @@ class TrainingRun {
   }
 
  private:
+  bool is_first() const { return ranks_ == nullptr || ranks_->is_first(); }
+  bool is_to_stop() {
+    const bool mine = observer_.should_stop && observer_.should_stop();
+    return ranks_ == nullptr ? mine : ranks_->any(mine);
+  }
+
   Agent::Unit unit() const { return trainees_.front().agent->unit(); }
   const char* unit_name() const { return unit() == Agent::Unit::steps ? "step" : "episode"; }
 
+  // work(trainee, its place) for each: side by side, or, of several ranks, in one order, as their collectives need it.
+  template <class Work>
+  void for_trainees(Work&& work) {
+    const auto on = [&](int64_t i) { work(trainees_[static_cast<size_t>(i)], static_cast<size_t>(i)); };
+    if (ranks_ == nullptr || ranks_->size() == 1) return parallel_for(std::ssize(trainees_), on);
+    for (int64_t i = 0; i < std::ssize(trainees_); ++i) on(i);
+  }
+
   void train_until(int64_t until) {
-    parallel_for(std::ssize(trainees_), [&](int64_t i) {
-      Trainee& t = trainees_[static_cast<size_t>(i)];
+    for_trainees([&](Trainee& t, size_t) {
       t.stats = {};
       t.done = t.agent->train(t.done, until, t.seed, t.stats);
     });
@@ -150,10 +163,9 @@ class TrainingRun {
     constexpr int64_t kMostSteps = 10000;         // where the environment sets no limit
     constexpr int64_t kFirst = int64_t{1} << 40;  // other episodes than those that judge the checkpoint chosen by these
     std::vector<double> returns(trainees_.size());
-    parallel_for(std::ssize(trainees_), [&](int64_t i) {
-      const Trainee& t = trainees_[static_cast<size_t>(i)];
-      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps, kFirst);
-      returns[static_cast<size_t>(i)] = e.total_reward.mean;
+    for_trainees([&](Trainee& t, size_t i) {
+      const EpisodesOf e = evaluate_greedy(*t.agent, t.seed, config_.evaluation_episodes, kMostSteps, kFirst, ranks_);
+      returns[i] = e.total_reward.mean;
     });
     return returns;
   }
@@ -241,6 +253,7 @@ class TrainingRun {
                    .exact_V = exact_,
                    .pictures = {}};
     if (s.Q.n_states() == 0) s.Q = trainees_.front().agent->Q();
+    if (!is_first()) return s;
     const std::string title = config_.env.name + '/' + config_.algorithm;
     s.pictures = write_curves(s.directory, title, unit_name());
     if (mdp_ != nullptr && mdp_->picture()) {
@@ -253,6 +266,7 @@ class TrainingRun {
   run::Run& run_;
   const TrainConfig config_;
   const TrainObserver& observer_;
+  run::Ranks* const ranks_;                          // or null
   const std::shared_ptr<const env::FiniteMdp> mdp_;  // of a finite environment
   std::vector<Trainee> trainees_;
   std::vector<double> exact_;
@@ -267,41 +281,75 @@ const MeanOfSeeds* Report::find(std::string_view metric) const {
   return found == metrics.end() ? nullptr : &found->second;
 }
 
-TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
-                   std::vector<std::string> command_line, const TrainObserver& observer) {
+namespace {
+
+// What these ranks can do, with the threads of each: those of one host share its processors.
+TrainConfig checked(TrainConfig config, run::Ranks* ranks) {
   config.check();
+  if (ranks != nullptr) config.check_ranks(ranks->size());
+  if (config.threads == 0 && ranks != nullptr)
+    config.threads = std::max(1, available_cpus() / ranks->group().ranks_on_this_host());
   set_pool_threads(config.n_threads());
-  run::Run run(directory, {.seed = static_cast<uint64_t>(config.seed),
-                           .keep_checkpoints = config.keep_checkpoints,
-                           .config_toml = run::write_config(config),
-                           .record = run::record_of_this_process(std::move(command_line)),
-                           .clock = {}});
-  TrainingRun training(run, config, observer);
-  if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: {}/{}, {} {}", directory.string(), config.env.name, config.algorithm,
-                                 config.seeds, config.seeds == 1 ? "training" : "trainings"));
-  }
-  return training.work();
+  return config;
+}
+
+TrainConfig config_from(std::string text, const std::filesystem::path& directory) {
+  return run::read_config<TrainConfig>({{run::RunPaths{directory}.config().string(), std::move(text)}}, {});
+}
+
+// The first rank observes, the others only may be asked to stop.
+TrainObserver observer_of(const run::Ranks* ranks, const TrainObserver& observer) {
+  if (ranks == nullptr || ranks->is_first()) return observer;
+  return {.should_stop = observer.should_stop};
+}
+
+}  // namespace
+
+TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
+                   std::vector<std::string> command_line, const TrainObserver& given,
+                   std::unique_ptr<comm::Group> group) {
+  const std::string text = run::write_config(config);
+  const auto ranks = run::make_ranks(std::move(group), config.parallel, text);
+  const TrainObserver observer = observer_of(ranks.get(), given);
+  return run::on_all_ranks(ranks.get(), [&] {
+    const TrainConfig here = checked(config, ranks.get());
+    run::Run run = run::begin_run(ranks.get(), directory,
+                                  {.seed = static_cast<uint64_t>(config.seed),
+                                   .keep_checkpoints = config.keep_checkpoints,
+                                   .config_toml = text,
+                                   .record = run::record_of_this_process(std::move(command_line)),
+                                   .clock = {}});
+    TrainingRun training(run, here, observer, ranks.get());
+    if (observer.on_note) {
+      observer.on_note(fmt::format("run {}: {}/{}, {} {}", directory.string(), config.env.name, config.algorithm,
+                                   config.seeds, config.seeds == 1 ? "training" : "trainings"));
+      if (ranks != nullptr) observer.on_note(ranks->about());
+    }
+    return training.work();
+  });
 }
 
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
-                    const TrainObserver& observer) {
-  run::ResumedRun resumed = run::Run::open(directory);
-  const TrainConfig config = config_of_run(directory);
-  config.check();
-  set_pool_threads(config.n_threads());
+                    const TrainObserver& given, std::unique_ptr<comm::Group> group) {
+  run::ResumedRun resumed = run::open_run(group.get(), directory);
+  const TrainConfig config = config_from(resumed.run.config_toml(), directory);
   static_cast<void>(command_line);  // nothing here depends on the instruction set
-  TrainingRun training(resumed.run, config, observer);
-  training.restore(resumed.checkpoint);
-  if (observer.on_note) {
-    observer.on_note(fmt::format("run {}: goes on after {}", directory.string(), resumed.checkpoint.step));
-  }
-  return training.work();
+  const auto ranks = run::make_ranks(std::move(group), config.parallel, resumed.run.config_toml());
+  const TrainObserver observer = observer_of(ranks.get(), given);
+  return run::on_all_ranks(ranks.get(), [&] {
+    const TrainConfig here = checked(config, ranks.get());
+    TrainingRun training(resumed.run, here, observer, ranks.get());
+    training.restore(resumed.checkpoint);
+    if (observer.on_note) {
+      observer.on_note(fmt::format("run {}: goes on after {}", directory.string(), resumed.checkpoint.step));
+      if (ranks != nullptr) observer.on_note(ranks->about());
+    }
+    return training.work();
+  });
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {
-  const std::filesystem::path path = run::RunPaths{directory}.config();
-  return run::read_config<TrainConfig>({{path.string(), read_file(path)}}, {});
+  return config_from(read_file(run::RunPaths{directory}.config()), directory);
 }
 
 Trained load_run(const std::filesystem::path& directory, Which which) {

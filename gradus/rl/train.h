@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "gradus/comm/group.h"
 #include "gradus/env/finite_mdp.h"
 #include "gradus/rl/train_config.h"
 #include "gradus/rl/trial.h"
@@ -47,12 +48,15 @@ struct TrainSummary {
 };
 
 // A new run in `directory`. Throws what the parts throw; interrupted when should_stop said so, after a checkpoint.
+// Ranks of a group train together, one seed after the other: each calls this, the first one writes the folder and
+// observes, all are asked whether to stop. Throws unsupported when the algorithm is not for several ranks.
 TrainSummary train(const std::filesystem::path& directory, const TrainConfig& config,
-                   std::vector<std::string> command_line, const TrainObserver& observer = {});
+                   std::vector<std::string> command_line, const TrainObserver& observer = {},
+                   std::unique_ptr<comm::Group> group = nullptr);
 
-// Goes on with an interrupted run; a finished one only returns its summary.
+// Goes on with an interrupted run; a finished one only returns its summary. The number of ranks may be another one.
 TrainSummary resume(const std::filesystem::path& directory, std::vector<std::string> command_line,
-                    const TrainObserver& observer = {});
+                    const TrainObserver& observer = {}, std::unique_ptr<comm::Group> group = nullptr);
 
 TrainConfig config_of_run(const std::filesystem::path& directory);
 

@@ -72,7 +72,12 @@ const DeepAlgorithm& deep_algorithm(std::string_view name) {
   return *std::ranges::find(deep_algorithms(), name, &DeepAlgorithm::name);
 }
 
-DeepConfig deep_config(const TrainConfig& c) {
+// Whether its gradients are sums over minibatches of what several environments gave: only such are shared by ranks.
+bool learns_by_steps(std::string_view algorithm) {
+  return find_algorithm(algorithm).values == ValuesAs::network && deep_algorithm(algorithm).by_steps != nullptr;
+}
+
+DeepConfig deep_config(const TrainConfig& c, run::Ranks* ranks = nullptr) {
   return {.learner = c.learner,
           .network = c.network,
           .replay = c.replay,
@@ -89,7 +94,8 @@ DeepConfig deep_config(const TrainConfig& c) {
           .env_threads = c.seeds == 1 ? std::min<int64_t>(c.n_threads(), c.n_envs) : 1,
           .side_by_side = c.seeds,
           .total_steps = c.steps,
-          .total_episodes = c.episodes};
+          .total_episodes = c.episodes,
+          .ranks = ranks};
 }
 
 }  // namespace
@@ -117,18 +123,28 @@ void TrainConfig::check() const {
   require(!network.action_as_input || algorithm == "off-policy-dqn",
           "network.action_as_input is true, but {} does not read it; leave it out, or take off-policy-dqn", algorithm);
   require(n_envs >= 1 && n_envs <= 100000, "n_envs is {}, but must be 1 to 100000", n_envs);
+  parallel.check(1);
+  require(parallel.shards == 0 || learns_by_steps(algorithm),
+          "parallel.shards is {}, but {} does not read it: its updates are no sums over minibatches; leave it out",
+          parallel.shards, algorithm);
   make_agent(*this, 0);
 }
 
-std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed) {
-  const NamedAlgorithm& algorithm = find_algorithm(c.algorithm);
-  if (algorithm.values != ValuesAs::network || deep_algorithm(algorithm.name).by_steps == nullptr) {
-    return make_episode_agent(c, seed);
-  }
+void TrainConfig::check_ranks(int n_ranks) const {
+  if (n_ranks == 1 || learns_by_steps(algorithm)) return;
+  fail(ErrorCode::unsupported,
+       "{} learns episode by episode, which {} ranks cannot share; use one rank, and `seeds=` for several trainings "
+       "side "
+       "by side",
+       algorithm, n_ranks);
+}
+
+std::unique_ptr<Agent> make_agent(const TrainConfig& c, uint64_t seed, run::Ranks* ranks) {
+  if (!learns_by_steps(c.algorithm)) return make_episode_agent(c, seed);
   const env::EnvConfig env = c.env;
   const auto make = [env] { return env::make_env(env); };
   if (const auto one = make(); one->finite() != nullptr) check_episodes_end(*one->finite(), c);
-  return deep_algorithm(algorithm.name).by_steps(make, deep_config(c), seed);
+  return deep_algorithm(c.algorithm).by_steps(make, deep_config(c, ranks), seed);
 }
 
 std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& c, uint64_t seed) {

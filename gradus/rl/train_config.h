@@ -11,6 +11,7 @@
 #include "gradus/rl/deep/deep_config.h"
 #include "gradus/rl/linear/features.h"
 #include "gradus/rl/tabular/learner.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::rl {
 
@@ -40,6 +41,7 @@ struct TrainConfig {
   DqnConfig dqn;
   Td3Config td3;
   SacConfig sac;
+  run::ParallelConfig parallel;
 
   template <class F>
   void fields(F& f) {
@@ -68,6 +70,7 @@ struct TrainConfig {
     f.section("dqn", dqn);
     f.section("td3", td3);
     f.section("sac", sac);
+    f.section("parallel", parallel);
   }
 
   // Of the computation; with one seed they step the environments, too.
@@ -75,6 +78,9 @@ struct TrainConfig {
 
   // Throws invalid_argument on what is out of range, does not exist, or does not fit together.
   void check() const;
+
+  // Throws unsupported, naming the algorithm, when it cannot be trained by so many ranks together.
+  void check_ranks(int n_ranks) const;
 };
 
 enum class ValuesAs { table, linear_function, network };
@@ -97,6 +103,7 @@ std::unique_ptr<EpisodeAgent> make_episode_agent(const TrainConfig& config, uint
 // The agent of a configuration, with what it knows before its first episode, drawn by the seed. Throws invalid_argument
 // on an algorithm that does not fit the environment, episodes that never end, and what environments and algorithms
 // refuse.
-std::unique_ptr<Agent> make_agent(const TrainConfig& config, uint64_t seed);
+//   ranks  that train it together, and outlive it; null: this process alone
+std::unique_ptr<Agent> make_agent(const TrainConfig& config, uint64_t seed, run::Ranks* ranks = nullptr);
 
 }  // namespace gradus::rl

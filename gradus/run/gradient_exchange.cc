@@ -45,6 +45,7 @@ void GradientExchange::begin() {
   }
   is_complete_.assign(is_complete_.size(), false);
   next_ = 0;
+  backward_goes_on_ = true;
 }
 
 void GradientExchange::prepare(autograd::Parameter& p) {
@@ -71,6 +72,7 @@ void GradientExchange::complete(size_t parameter) {
 }
 
 void GradientExchange::post(size_t bucket) {
+  if (!backward_goes_on_) return reduce(ranks_.group(), bucket);  // after those that were posted
   ranks_.post([this, bucket](comm::Group& group) { reduce(group, bucket); });
 }
 
@@ -100,6 +102,7 @@ void GradientExchange::keep_slice(size_t bucket) {
 }
 
 void GradientExchange::finish() {
+  backward_goes_on_ = false;
   for (size_t i = is_complete_.size(); i-- > 0;) complete(i);
   ranks_.wait();
   if (!cut()) return;

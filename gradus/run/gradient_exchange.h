@@ -1,7 +1,8 @@
 // Gradients become everybody's: those of this rank's shards are added up in a tree, bucket by bucket summed over ranks
-// on the communication thread while the backward pass goes on, and the update is made; with ZeRO each rank updates its
-// slices and gets the others' weights. Sums have one order whatever the number of ranks, so that all settings but a
-// narrower wire give the same bits. Source of ZeRO: Rajbhandari et al. 2020 (arXiv 1910.02054), section 5.
+// on the communication thread while the backward pass goes on, the last on this one, and the update is made; with ZeRO
+// each rank updates its slices and gets the others' weights. Sums have one order whatever the number of ranks, so that
+// all settings but a narrower wire give the same bits. Source of ZeRO: Rajbhandari et al. 2020 (arXiv 1910.02054),
+// section 5.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,8 @@ class GradientExchange {
   void begin();
   const autograd::GradientHooks& hooks(bool last_of_rank) const { return last_of_rank ? last_hooks_ : hooks_; }
   void add_shard();
+  // Makes the parameter's gradient where ZeRO 2 has given it back: for one that does not come from a backward pass.
+  void prepare(autograd::Parameter& p);
   void finish();  // returns when all gradients are summed over all ranks
 
   // Of the summed gradients, the same on every rank.
@@ -41,7 +44,6 @@ class GradientExchange {
   void take_moments(std::span<const Tensor> first, std::span<const Tensor> second);
 
  private:
-  void prepare(autograd::Parameter& p);
   void complete(size_t parameter);
   void post(size_t bucket);
   void reduce(comm::Group& group, size_t bucket);
@@ -59,6 +61,7 @@ class GradientExchange {
   std::vector<bool> is_complete_;        // of each parameter, in this step
   std::vector<size_t> missing_;          // parameters of each bucket that are not
   size_t next_ = 0;                      // bucket to be posted
+  bool backward_goes_on_ = false;        // so that another thread may as well reduce it
   std::vector<Tensor> slices_;           // ZeRO 2: this rank's part of each bucket
   std::vector<Tensor> piece_gradients_;  // with ZeRO
   std::vector<Tensor> wire_;             // narrower gradients of each bucket

@@ -1,5 +1,7 @@
 #include "gradus/run/train_step.h"
 
+#include <algorithm>
+
 namespace gradus::run {
 
 TrainStep::TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, optim::LossScaler* scaler, Ranks* ranks)
@@ -7,11 +9,16 @@ TrainStep::TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, opt
   if (ranks_ != nullptr) exchange_.emplace(optimiser, *ranks_);
 }
 
+void TrainStep::merge_losses(std::vector<double>* numbers) {
+  if (numbers == nullptr) return ranks_->merge(losses_);
+  const auto n = static_cast<ptrdiff_t>(numbers->size());
+  numbers->insert(numbers->end(), losses_.begin(), losses_.end());
+  ranks_->merge(*numbers);
+  std::copy(numbers->begin() + n, numbers->end(), losses_.begin());
+  numbers->resize(static_cast<size_t>(n));
+}
+
 void TrainStep::finish(int64_t step, double learning_rate, TrainStepResult& result) {
-  if (exchange_) {
-    exchange_->finish();
-    ranks_->merge(losses_);
-  }
   for (const double loss : losses_) result.loss += loss;
   const double unscale = 1.0 / loss_scale();
   result.grad_norm = (exchange_ ? exchange_->norm() : optim::global_gradient_norm(optimiser_.parameters())) * unscale;

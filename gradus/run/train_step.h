@@ -48,13 +48,17 @@ class TrainStep {
   // clipped. When the loss or the gradient norm is not finite, weights and moments stay as they were: under loss
   // scaling the step is skipped; else, or after too many of those in a row, it throws diverged, where `step` names the
   // moment.
+  //   numbers  if given, each written by one rank while it accumulates and 0 on the others, are everybody's afterwards:
+  //            they travel with the losses
   template <class Accumulate>
-  TrainStepResult run(int64_t step, double learning_rate, Accumulate&& accumulate);
+  TrainStepResult run(int64_t step, double learning_rate, Accumulate&& accumulate,
+                      std::vector<double>* numbers = nullptr);
 
   GradientExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }  // null for the only rank
 
  private:
   double loss_scale() const { return scaler_ != nullptr ? scaler_->scale() : 1.0; }
+  void merge_losses(std::vector<double>* numbers);
   void finish(int64_t step, double learning_rate, TrainStepResult& result);
 
   optim::AdamW& optimiser_;
@@ -66,7 +70,8 @@ class TrainStep {
 };
 
 template <class Accumulate>
-TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& accumulate) {
+TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& accumulate,
+                               std::vector<double>* numbers) {
   TrainStepResult result;
   losses_.assign(static_cast<size_t>(shards()), 0.0);
   exchange_ ? exchange_->begin() : optim::zero_gradients(optimiser_.parameters());
@@ -82,6 +87,10 @@ TrainStepResult TrainStep::run(int64_t step, double learning_rate, Accumulate&& 
     // Captures so little that a std::function of it allocates nothing.
     accumulate(shard, [&descend](autograd::Var loss, bool last = false) { descend(loss, last); });
     if (exchange_ && !last_shard) exchange_->add_shard();
+  }
+  if (exchange_) {
+    exchange_->finish();
+    merge_losses(numbers);
   }
   finish(step, learning_rate, result);
   return result;

@@ -18,7 +18,7 @@ struct Case {
 
   run::TrainStepResult step(double slope) {
     const std::vector<double> slopes(10, slope);
-    return descent.run(1e-3, [&](int64_t, const auto& backward) {
+    return descent.run(5, 1e-3, [&](const Rows&, const auto& backward) {
       network.record(kernels::random_tensor({5, 3}, DType::f32, 2));
       backward(network.loss(slopes));
     });

@@ -291,7 +291,8 @@ TEST(ActionCritics, ActionGradientsAreDifferencesAndLeaveTheWeightsAlone) {
     return sum;
   };
   for (const bool least : {false, true}) {
-    const std::span<const double> view = least ? critics.d_least(b.s, b.a, 1) : critics.d_first(b.s, b.a, 256);
+    const ActionCritics::Mean mean{.B = 6, .loss_scale = least ? 1.0 : 256.0};
+    const std::span<const double> view = least ? critics.d_least(b.s, b.a, mean) : critics.d_first(b.s, b.a, mean);
     const std::vector<double> d_a(view.begin(), view.end());
     for (size_t k = 0; k < d_a.size(); ++k) {
       const double middle = b.a[k];

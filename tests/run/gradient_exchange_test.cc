@@ -126,6 +126,29 @@ TEST(GradientExchange, ANarrowWireRoundsOnceAndAllRanksAgree) {
   EXPECT_NEAR(rounded[0].norms[0], exact.norms[0], 0.01 * exact.norms[0]);
 }
 
+TEST(TrainStep, NumbersThatOneRankWritesAreEverybodys) {
+  const comm::ThreadWorld world(2);
+  std::vector<std::vector<double>> numbers(2, std::vector<double>(kShards, 0.0));
+  std::vector<double> losses(2);
+  std::vector<std::thread> threads;
+  for (size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      Ranks ranks(std::make_unique<comm::Group>(world.transport(static_cast<int>(r))), {.shards = kShards});
+      Net net;
+      TrainStep step(net.optimiser, {}, nullptr, &ranks);
+      const auto accumulate = [&](int64_t shard, const auto& backward) {
+        numbers[r][static_cast<size_t>(shard)] = static_cast<double>(shard + 1);
+        net.accumulate(0, shard, backward);
+      };
+      losses[r] = step.run(0, 0.01, accumulate, &numbers[r]).loss;
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (size_t r = 0; r < 2; ++r) EXPECT_EQ(numbers[r], (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(losses[0], losses[1]);
+  EXPECT_EQ(losses[0], train_on(1, {.shards = kShards}, 1).front().losses[0]);
+}
+
 TEST(GradientExchange, AFailureOnOneRankEndsAll) {
   const comm::ThreadWorld world(3);
   std::vector<std::string> errors(3);

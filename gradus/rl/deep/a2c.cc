@@ -16,22 +16,25 @@ class A2c final : public OnPolicyAgent {
 
  private:
   void improve(TrainingStats& stats) override {
+    enum : size_t { kError, kEntropy, kMismatch, kNumbers };
     estimate_advantages();
-    descend(all_rows(), stats, [&](Batch& b) {
-      const auto n = static_cast<double>(b.rows.size());
-      const double entropy_weight = ent_coef();
-      double entropies = 0, squares = 0;
+    const std::span<const int64_t> rows = all_rows();
+    const auto n = static_cast<double>(rows.size());
+    const double entropy_weight = ent_coef();
+    const run::TrainStepResult result = descend(rows, kNumbers, [&](Batch& b) {
       for (size_t i = 0; i < b.rows.size(); ++i) {
-        add_policy_gradient(b, i, -advantages_[i] / n, -entropy_weight / n);
-        const double error = returns_[i] - b.values[i];
+        const auto row = static_cast<size_t>(b.rows[i]);
+        add_policy_gradient(b, i, -advantages_[row] / n, -entropy_weight / n);
+        const double error = number(kError, b, i) = returns_[row] - b.values[i];
         b.d_values[i] = -2 * c().vf_coef * error / n;
-        entropies += entropy(b, i);
-        squares += error * error;
+        number(kEntropy, b, i) = entropy(b, i);
+        number(kMismatch, b, i) = mismatch(b, i);
       }
-      stats.add_root_mean_square("td_error", squares, n);
-      stats.add_mean("entropy", entropies / n);
-      stats.add_max("mismatch_max", mismatch(b));
     });
+    stats.add_root_mean_square("td_error", numbers().sum_of_squares(kError), n);
+    stats.add_mean("entropy", numbers().sum(kEntropy) / n);
+    stats.add_max("mismatch_max", numbers().largest(kMismatch));
+    add_metrics(result, stats);
   }
 };
 

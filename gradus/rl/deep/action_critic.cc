@@ -84,10 +84,10 @@ ActionCritics::Critics ActionCritics::make(int64_t n, const NetworkConfig& confi
 }
 
 ActionCritics::ActionCritics(int64_t n, const NetworkConfig& config, int64_t n_inputs, int64_t action_size,
-                             uint64_t seed)
+                             uint64_t seed, run::Ranks* ranks)
     : critics_(make(n, config, n_inputs, action_size, seed)),
       targets_(make(n, config, n_inputs, action_size, seed)),
-      descent_(all_parameters(critics_), config, {.beta2 = 0.999, .seed = seed}, "critic_") {}
+      descent_(all_parameters(critics_), config, {.beta2 = 0.999, .seed = seed}, "critic_", ranks) {}
 
 std::span<const double> ActionCritics::least(Critics& critics, const Tensor& s, std::span<const double> a) {
   const std::span<const double> first = critics.front()->forward(s, a);
@@ -101,33 +101,41 @@ std::span<const double> ActionCritics::least(Critics& critics, const Tensor& s, 
 
 void ActionCritics::fit(ReplayBatch& b, std::span<const double> y, double learning_rate, TrainingStats& stats) {
   const auto B = static_cast<double>(b.size());
-  d_q_.resize(b.size());
-  const run::TrainStepResult result = descent_.run(learning_rate, [&](int64_t, const auto& backward) {
-    for (const auto& critic : critics_) {
-      const std::span<const double> q = critic->record(b.s, b.a);
-      double squares = 0, sum = 0;
-      for (size_t i = 0; i < b.size(); ++i) {
-        const double delta = y[i] - q[i];
-        d_q_[i] = -b.weight[i] * delta / B;
-        if (critic == critics_.front()) b.error[i] = delta;
-        squares += delta * delta;
-        sum += q[i];
+  const auto delta_of = [](size_t critic) { return 2 * critic; };
+  const auto q_of = [](size_t critic) { return 2 * critic + 1; };
+  numbers_.begin(std::ssize(b.r), 2 * critics_.size());
+  const auto accumulate = [&](const Rows& rows, const auto& backward) {
+    const Tensor s = b.s.rows(rows.begin, rows.end);
+    const std::span<const double> a = rows.of(b.a, std::ssize(b.a) / std::ssize(b.r));
+    d_q_.resize(static_cast<size_t>(rows.size()));
+    for (size_t c = 0; c < critics_.size(); ++c) {
+      const std::span<const double> q = critics_[c]->record(s, a);
+      for (size_t k = 0; k < q.size(); ++k) {
+        const int64_t row = rows.begin + static_cast<int64_t>(k);
+        const auto i = static_cast<size_t>(row);
+        const double delta = numbers_(delta_of(c), row) = y[i] - q[k];
+        d_q_[k] = -b.weight[i] * delta / B;
+        numbers_(q_of(c), row) = q[k];
       }
-      stats.add_root_mean_square("td_error", squares, B);
-      stats.add_mean("q", sum / B, B);
-      backward(critic->loss(d_q_));
+      backward(critics_[c]->loss(d_q_));
     }
-  });
+  };
+  const run::TrainStepResult result = descent_.run(std::ssize(b.r), learning_rate, accumulate, &numbers_);
+  std::ranges::copy(numbers_.column(delta_of(0)), b.error.begin());
+  for (size_t c = 0; c < critics_.size(); ++c) {
+    stats.add_root_mean_square("td_error", numbers_.sum_of_squares(delta_of(c)), B);
+    stats.add_mean("q", numbers_.sum(q_of(c)) / B, B);
+  }
   descent_.add_metrics(result, stats);
 }
 
-std::span<const double> ActionCritics::d_first(const Tensor& s, std::span<const double> a, double loss_scale) {
-  d_q_.assign(static_cast<size_t>(s.dim(0)), -1 / static_cast<double>(s.dim(0)));
+std::span<const double> ActionCritics::d_first(const Tensor& s, std::span<const double> a, const Mean& mean) {
+  d_q_.assign(static_cast<size_t>(s.dim(0)), -1 / static_cast<double>(mean.B));
   critics_.front()->record(s, a);
-  return critics_.front()->action_gradient(d_q_, loss_scale);
+  return critics_.front()->action_gradient(d_q_, mean.loss_scale);
 }
 
-std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const double> a, double loss_scale) {
+std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const double> a, const Mean& mean) {
   least_.assign(static_cast<size_t>(s.dim(0)), std::numeric_limits<double>::infinity());
   whose_.assign(least_.size(), 0);
   for (size_t c = 0; c < critics_.size(); ++c) {
@@ -141,8 +149,8 @@ std::span<const double> ActionCritics::d_least(const Tensor& s, std::span<const 
   d_a_.assign(a.size(), 0.0);
   d_q_.resize(least_.size());
   for (size_t c = 0; c < critics_.size(); ++c) {
-    for (size_t i = 0; i < d_q_.size(); ++i) d_q_[i] = whose_[i] == c ? -1 / static_cast<double>(d_q_.size()) : 0;
-    const std::span<const double> d_a = critics_[c]->action_gradient(d_q_, loss_scale);
+    for (size_t i = 0; i < d_q_.size(); ++i) d_q_[i] = whose_[i] == c ? -1 / static_cast<double>(mean.B) : 0;
+    const std::span<const double> d_a = critics_[c]->action_gradient(d_q_, mean.loss_scale);
     for (size_t k = 0; k < d_a.size(); ++k) d_a_[k] += d_a[k];
   }
   return d_a_;

@@ -44,7 +44,9 @@ class ActionCritic {
 // One critic or two, their targets, and Adam.
 class ActionCritics {
  public:
-  ActionCritics(int64_t n, const NetworkConfig& config, int64_t n_inputs, int64_t action_size, uint64_t seed);
+  //   ranks  that learn together, or null; they outlive the object
+  ActionCritics(int64_t n, const NetworkConfig& config, int64_t n_inputs, int64_t action_size, uint64_t seed,
+                run::Ranks* ranks = nullptr);
 
   // min_i q_i(s, a) by the targets, or by the critics themselves: [B], valid until the next call.
   std::span<const double> target(const Tensor& s, std::span<const double> a) { return least(targets_, s, a); }
@@ -52,13 +54,17 @@ class ActionCritics {
 
   // One step of Adam on sum_i mean_B(w (y - q_i(s, a))^2) / 2. Fills in batch.error, of the first critic.
   // Throws diverged.
-  //   y [B]
+  //   y [B], of which this rank's rows are read
   void fit(ReplayBatch& batch, std::span<const double> y, double learning_rate, TrainingStats& stats);
 
-  // dL/da of L = -mean_B q_1(s, a), or of -mean_B min_i q_i(s, a): [B * action_size], valid until the next call.
-  //   loss_scale  as in ActionCritic::action_gradient: that of the descent that it is for
-  std::span<const double> d_first(const Tensor& s, std::span<const double> a, double loss_scale);
-  std::span<const double> d_least(const Tensor& s, std::span<const double> a, double loss_scale);
+  // dL/da of L = -mean_B q_1(s, a), or of -mean_B min_i q_i(s, a), in some or all of the B rows: [rows * action_size],
+  // valid until the next call.
+  struct Mean {
+    int64_t B;
+    double loss_scale = 1;  // as in ActionCritic::action_gradient: that of the descent that it is for
+  };
+  std::span<const double> d_first(const Tensor& s, std::span<const double> a, const Mean& mean);
+  std::span<const double> d_least(const Tensor& s, std::span<const double> a, const Mean& mean);
 
   void follow(double tau);  // targets move towards the critics
 
@@ -72,6 +78,7 @@ class ActionCritics {
 
   Critics critics_, targets_;
   GradientDescent descent_;
+  RowNumbers numbers_;  // of the last minibatch
   std::vector<double> least_, d_q_, d_a_;
   std::vector<size_t> whose_;
 };

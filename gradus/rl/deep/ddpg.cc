@@ -16,9 +16,8 @@ class Ddpg final : public DeterministicAgent {
  private:
   void update(ReplayBatch& b, int64_t, TrainingStats& stats) override {
     // 1. y = r + gamma q'(s2, mu'(s2)); q down the mean of (y - q(s, a))^2.
-    const std::span<const double> q2 = q().target(b.s2, mu().target(b.s2));
-    for (size_t i = 0; i < y_.size(); ++i) y_[i] = b.r[i] + b.discount[i] * q2[i];
-    q().fit(b, y_, learning_rate(), stats);
+    const Tensor s2 = b.own_s2();
+    fit(b, q().target(s2, mu().target(s2)), stats);
     // 2. mu up the sampled policy gradient.
     mu().ascend(b.s, q(), actor_learning_rate(), stats);
     // 3. w' <- tau w + (1 - tau) w'.

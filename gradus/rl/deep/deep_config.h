@@ -8,6 +8,7 @@
 #include "gradus/rl/deep/on_policy_config.h"
 #include "gradus/rl/deep/schedule.h"
 #include "gradus/rl/tabular/learner.h"
+#include "gradus/run/ranks.h"
 
 namespace gradus::rl {
 
@@ -41,10 +42,11 @@ struct DeepConfig {
   Td3Config td3{};
   SacConfig sac{};
   int64_t n_envs = 1;
-  int64_t env_threads = 1;     // that step them; results do not depend on it
-  int64_t side_by_side = 1;    // agents that train at a time: memory has to hold all their replay buffers
-  int64_t total_steps = 1;     // of the whole training, for schedules
-  int64_t total_episodes = 1;  // the same, of algorithms that learn by episodes
+  int64_t env_threads = 1;      // that step them; results do not depend on it
+  int64_t side_by_side = 1;     // agents that train at a time: memory has to hold all their replay buffers
+  int64_t total_steps = 1;      // of the whole training, for schedules
+  int64_t total_episodes = 1;   // the same, of algorithms that learn by episodes
+  run::Ranks* ranks = nullptr;  // that train together, and outlive the agent; null: this process alone
 
   // Throws invalid_argument on what is out of range or does not fit together, naming keys and values.
   void check() const;

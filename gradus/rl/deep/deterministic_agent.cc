@@ -7,10 +7,11 @@
 
 namespace gradus::rl {
 
-DeterministicActor::DeterministicActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed)
+DeterministicActor::DeterministicActor(const NetworkConfig& c, int64_t n_inputs, int64_t action_size, uint64_t seed,
+                                       run::Ranks* ranks)
     : network_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
       target_(mlp_of(c, n_inputs, action_size), precision_of(c), seed),
-      descent_(network_.parameters(), c, {.beta2 = 0.999, .seed = seed}, "actor_") {}
+      descent_(network_.parameters(), c, {.beta2 = 0.999, .seed = seed}, "actor_", ranks) {}
 
 std::span<const double> DeterministicActor::squashed(std::span<const double> outputs) {
   mu_.resize(outputs.size());
@@ -19,9 +20,10 @@ std::span<const double> DeterministicActor::squashed(std::span<const double> out
 }
 
 void DeterministicActor::ascend(const Tensor& s, ActionCritics& q, double learning_rate, TrainingStats& stats) {
-  const run::TrainStepResult result = descent_.run(learning_rate, [&](int64_t, const auto& backward) {
-    const std::span<const double> a = squashed(network_.record(s));
-    const std::span<const double> d_a = q.d_first(s, a, descent_.loss_scale());
+  const auto result = descent_.run(s.dim(0), learning_rate, [&](const Rows& rows, const auto& backward) {
+    const Tensor part = s.rows(rows.begin, rows.end);
+    const std::span<const double> a = squashed(network_.record(part));
+    const std::span<const double> d_a = q.d_first(part, a, {.B = s.dim(0), .loss_scale = descent_.loss_scale()});
     d_outputs_.resize(a.size());
     for (size_t k = 0; k < a.size(); ++k) d_outputs_[k] = d_a[k] * (1 - a[k] * a[k]);  // a = tanh(output)
     backward(network_.loss(d_outputs_));
@@ -44,10 +46,17 @@ void DeterministicActor::restore(const NamedTensors& state) {
 DeterministicAgent::DeterministicAgent(std::string_view algorithm, const env::EnvFactory& make_env, const DeepConfig& c,
                                        int64_t n_critics, uint64_t seed)
     : OffPolicyAgent(make_env, c, seed),
-      y_(static_cast<size_t>(c.replay.batch_size)),
-      mu_(c.network, n_inputs(), std::ssize(box_actions(algorithm, actions()).low), seed),
-      q_(n_critics, c.network, n_inputs(), action_size(), seed + 1),
-      noise_(c.noise, n_envs(), action_size()) {}
+      mu_(c.network, n_inputs(), std::ssize(box_actions(algorithm, actions()).low), seed, c.ranks),
+      q_(n_critics, c.network, n_inputs(), action_size(), seed + 1, c.ranks),
+      noise_(c.noise, n_envs(), action_size()),
+      y_(static_cast<size_t>(c.replay.batch_size)) {}
+
+void DeterministicAgent::fit(ReplayBatch& b, std::span<const double> q2, TrainingStats& stats) {
+  for (size_t k = 0, i = static_cast<size_t>(b.own.begin); k < q2.size(); ++k, ++i) {
+    y_[i] = b.r[i] + b.discount[i] * q2[k];
+  }
+  q_.fit(b, y_, learning_rate(), stats);
+}
 
 void DeterministicAgent::explore(const Tensor& s, std::span<float> actions) {
   const std::span<const double> mu = mu_(s);

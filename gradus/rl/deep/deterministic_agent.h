@@ -15,7 +15,9 @@ namespace gradus::rl {
 // mu(s) = tanh(network(s)), in units, with a target network.
 class DeterministicActor {
  public:
-  DeterministicActor(const NetworkConfig& config, int64_t n_inputs, int64_t action_size, uint64_t seed);
+  //   ranks  that learn together, or null; they outlive the object
+  DeterministicActor(const NetworkConfig& config, int64_t n_inputs, int64_t action_size, uint64_t seed,
+                     run::Ranks* ranks = nullptr);
 
   // mu(s) by the network or its target: [B * action_size], valid until the next call of either.   s [B, n_inputs] f32
   std::span<const double> operator()(const Tensor& s) { return squashed(network_.forward(s)); }
@@ -51,7 +53,8 @@ class DeterministicAgent : public OffPolicyAgent {
  protected:
   DeterministicActor& mu() { return mu_; }
   ActionCritics& q() { return q_; }
-  std::vector<double> y_;  // [B] what q(s, a) should be
+  // y = r + gamma q2, for this rank's rows; then q down the mean of (y - q(s, a))^2.   q2 [own rows]
+  void fit(ReplayBatch& batch, std::span<const double> q2, TrainingStats& stats);
 
  private:
   void explore(const Tensor& s, std::span<float> actions) final;  // mu(s) + noise, within the bounds
@@ -61,6 +64,7 @@ class DeterministicAgent : public OffPolicyAgent {
   DeterministicActor mu_;
   ActionCritics q_;
   ActionNoise noise_;
+  std::vector<double> y_;  // [B] what q(s, a) should be, of this rank's rows
 };
 
 }  // namespace gradus::rl

@@ -18,9 +18,8 @@ class Dpg final : public DeterministicAgent {
  private:
   void update(ReplayBatch& b, int64_t, TrainingStats& stats) override {
     // 1. q(s, a) towards r + gamma q(s2, mu(s2)): eq. 16, 17.
-    const std::span<const double> q2 = q()(b.s2, mu()(b.s2));
-    for (size_t i = 0; i < y_.size(); ++i) y_[i] = b.r[i] + b.discount[i] * q2[i];
-    q().fit(b, y_, learning_rate(), stats);
+    const Tensor s2 = b.own_s2();
+    fit(b, q()(s2, mu()(s2)), stats);
     // 2. theta up grad mu(s) grad_a q(s, mu(s)): eq. 18.
     mu().ascend(b.s, q(), actor_learning_rate(), stats);
   }

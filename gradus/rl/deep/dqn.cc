@@ -29,7 +29,7 @@ class Dqn final : public OffPolicyAgent {
         network_(mlp_of(c.network, n_inputs(), static_cast<int64_t>(n_) + (c.dqn.dueling ? 1 : 0)),
                  precision_of(c.network), seed),
         target_(network_.mlp().config(), precision_of(c.network), seed),
-        descent_(network_.parameters(), c.network, {.beta2 = 0.999, .seed = seed}),
+        descent_(network_.parameters(), c.network, {.beta2 = 0.999, .seed = seed}, "", c.ranks),
         y_(static_cast<size_t>(c.replay.batch_size)) {
     require(!c.network.action_as_input,
             "dqn: network.action_as_input is for off-policy-dqn; here each action has an "
@@ -77,29 +77,33 @@ class Dqn final : public OffPolicyAgent {
 
   void update(ReplayBatch& b, int64_t, TrainingStats& stats) override {
     // 1. y = r + gamma max_a q(s2, a, w_T); double: q(s2, argmax_a q(s2, a, w), w_T).
-    const std::span<const double> q2 = values(target_.forward(b.s2), q2_);
-    const std::span<const double> choice = config_.dqn.double_q ? values(network_.forward(b.s2), q_) : q2;
-    for (size_t i = 0; i < b.size(); ++i) {
-      y_[i] = b.r[i] + b.discount[i] * q2[i * n_ + greedy_of(choice.subspan(i * n_, n_))];
+    const Tensor s2 = b.own_s2();
+    const std::span<const double> q2 = values(target_.forward(s2), q2_);
+    const std::span<const double> choice = config_.dqn.double_q ? values(network_.forward(s2), q_) : q2;
+    for (size_t k = 0, i = static_cast<size_t>(b.own.begin); k < q2.size(); k += n_, ++i) {
+      y_[i] = b.r[i] + b.discount[i] * q2[k + greedy_of(choice.subspan(k, n_))];
     }
     // 2. w down the mean of (y - q(s, a, w))^2 / 2, or of Huber's: delta cut at 1 in its gradient.
-    const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
-      const std::span<const double> q = values(network_.record(b.s), q_);
+    enum : size_t { kDelta, kQ, kNumbers };
+    const auto B = static_cast<double>(b.size());
+    numbers_.begin(std::ssize(b.r), kNumbers);
+    const auto accumulate = [&](const Rows& rows, const auto& backward) {
+      const std::span<const double> q = values(network_.record(b.s.rows(rows.begin, rows.end)), q_);
       d_q_.assign(q.size(), 0.0);
-      double squares = 0, sum = 0;
-      for (size_t i = 0; i < b.size(); ++i) {
-        const size_t k = i * n_ + static_cast<size_t>(b.a[i]);
-        const double delta = b.error[i] = y_[i] - q[k];
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        const auto i = static_cast<size_t>(row);
+        const size_t k = static_cast<size_t>(row - rows.begin) * n_ + static_cast<size_t>(b.a[i]);
+        const double delta = numbers_(kDelta, row) = y_[i] - q[k];
         const double slope = config_.dqn.huber ? std::clamp(delta, -1.0, 1.0) : delta;
-        d_q_[k] = -b.weight[i] * slope / static_cast<double>(b.size());
-        squares += delta * delta;
-        sum += q[k];
+        d_q_[k] = -b.weight[i] * slope / B;
+        numbers_(kQ, row) = q[k];
       }
-      const auto n = static_cast<double>(b.size());
-      stats.add_root_mean_square("td_error", squares, n);
-      stats.add_mean("q", sum / n, n);
       backward(network_.loss(d_outputs()));
-    });
+    };
+    const run::TrainStepResult result = descent_.run(std::ssize(b.r), learning_rate(), accumulate, &numbers_);
+    std::ranges::copy(numbers_.column(kDelta), b.error.begin());
+    stats.add_root_mean_square("td_error", numbers_.sum_of_squares(kDelta), B);
+    stats.add_mean("q", numbers_.sum(kQ) / B, B);
     descent_.add_metrics(result, stats);
     // 3. Every C updates w_T <- w.
     if (descent_.steps() % replay().target_update_interval == 0) target_.mlp().follow(network_.mlp());
@@ -126,7 +130,8 @@ class Dqn final : public OffPolicyAgent {
   const size_t n_;  // actions
   Network network_, target_;
   GradientDescent descent_;
-  std::vector<double> y_;                     // [B]
+  RowNumbers numbers_;                        // of the last minibatch
+  std::vector<double> y_;                     // [B], of this rank's rows
   std::vector<double> q_, q2_, d_q_, d_out_;  // [rows * n_], and [B * outputs]
 };
 

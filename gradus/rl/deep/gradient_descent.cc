@@ -14,10 +14,10 @@ optim::LossScalerConfig scaling_of(const NetworkConfig& config) {
 }  // namespace
 
 GradientDescent::GradientDescent(std::vector<autograd::Parameter*> parameters, const NetworkConfig& config,
-                                 const optim::AdamWConfig& adam, const std::string& name)
+                                 const optim::AdamWConfig& adam, const std::string& name, run::Ranks* ranks)
     : optimiser_(std::move(parameters), adam),
       scaler_(scaling_of(config)),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, &scaler_),
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, &scaler_, ranks),
       grad_norm_(name + "grad_norm"),
       loss_scale_(name + "loss_scale"),
       skipped_steps_(name + "skipped_steps"),
@@ -36,7 +36,7 @@ void GradientDescent::add_scaling_metrics(const run::TrainStepResult& result, Tr
 }
 
 void GradientDescent::add_state(const std::string& prefix, NamedTensors& state) {
-  rl::add_state(optimiser_, prefix, state);
+  rl::add_state(optimiser_, prefix, state, train_step_.exchange());
   if (!scaler_.active()) return;
   const optim::LossScalerState& s = scaler_.state();
   const int64_t counts[] = {s.clean_steps, s.skipped, s.skipped_in_a_row};
@@ -45,7 +45,7 @@ void GradientDescent::add_state(const std::string& prefix, NamedTensors& state) 
 }
 
 void GradientDescent::restore(const std::string& prefix, const NamedTensors& state) {
-  rl::restore(optimiser_, prefix, state);
+  rl::restore(optimiser_, prefix, state, train_step_.exchange());
   if (!scaler_.active()) return;
   const auto counts = find_in(state, prefix + "loss_scale.counts", {3}, DType::i64).span<int64_t>();
   scaler_.restore({.scale = find_in(state, prefix + "loss_scale", {1}, DType::f64).data<double>()[0],

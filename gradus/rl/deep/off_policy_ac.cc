@@ -37,24 +37,27 @@ class OffPolicyAc final : public OnPolicyAgent {
   }
 
   void improve(TrainingStats& stats) override {
+    enum : size_t { kRho, kDelta, kNumbers };
     value(rollout(), [this](const Tensor& x) { return critic().forward(x); });
-    descend(all_rows(), stats, [&](Batch& b) {
-      const auto n = static_cast<double>(b.rows.size());
-      const double entropy_weight = ent_coef();
-      double sum = 0, squares = 0, squared_deltas = 0;
+    const std::span<const int64_t> rows = all_rows();
+    const auto n = static_cast<double>(rows.size());
+    const double entropy_weight = ent_coef();
+    const run::TrainStepResult result = descend(rows, kNumbers, [&](Batch& b) {
       for (size_t i = 0; i < b.rows.size(); ++i) {
-        const double rho = std::min(std::exp(log_prob(b, i) - rollout().log_probs[i]), c().ratio_clip);
+        const auto row = static_cast<size_t>(b.rows[i]);
+        const double rho = std::min(std::exp(log_prob(b, i) - rollout().log_probs[row]), c().ratio_clip);
         const double delta =
-            rollout().rewards[i] + config_.learner.gamma * rollout().next_values[i] - rollout().values[i];
+            rollout().rewards[row] + config_.learner.gamma * rollout().next_values[row] - rollout().values[row];
         add_policy_gradient(b, i, -rho * delta / n, -entropy_weight / n);
         b.d_values[i] = -2 * c().vf_coef * rho * delta / n;
-        sum += rho;
-        squares += rho * rho;
-        squared_deltas += delta * delta;
+        number(kRho, b, i) = rho;
+        number(kDelta, b, i) = delta;
       }
-      stats.add_root_mean_square("td_error", squared_deltas, n);
-      stats.add_mean("effective_samples", squares > 0 ? sum * sum / squares / n : 0);  // 1: all count alike
     });
+    const double sum = numbers().sum(kRho), squares = numbers().sum_of_squares(kRho);
+    stats.add_root_mean_square("td_error", numbers().sum_of_squares(kDelta), n);
+    stats.add_mean("effective_samples", squares > 0 ? sum * sum / squares / n : 0);  // 1: all count alike
+    add_metrics(result, stats);
   }
 
   double log_b_ = 0;

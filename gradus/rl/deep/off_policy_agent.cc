@@ -26,7 +26,8 @@ std::span<float> row(Tensor& t, size_t i) {
 }  // namespace
 
 ReplayBatch::ReplayBatch(int64_t B, int64_t n_inputs, int64_t action_size)
-    : s(Tensor::empty({B, n_inputs})),
+    : own{0, B},
+      s(Tensor::empty({B, n_inputs})),
       s2(Tensor::empty({B, n_inputs})),
       a(static_cast<size_t>(B * action_size)),
       r(static_cast<size_t>(B)),
@@ -48,7 +49,14 @@ OffPolicyAgent::OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig
       batch_(replay().batch_size, n_inputs(), action_size()),
       s_(Tensor::empty({n_envs(), n_inputs()})),
       unit_(static_cast<size_t>(n_envs() * action_size())),
-      actions_(unit_.size()) {}
+      actions_(unit_.size()) {
+  if (config.ranks == nullptr) return;
+  require(replay().batch_size >= config.ranks->shards(),
+          "replay.batch_size is {}, but parallel.shards is {}, of which each needs a row; raise the one or lower the "
+          "other",
+          replay().batch_size, config.ranks->shards());
+  batch_.own = own_rows(replay().batch_size, config.ranks);
+}
 
 int64_t OffPolicyAgent::train(int64_t done, int64_t until, uint64_t, TrainingStats& stats) {
   for (; done < until; done += n_envs()) {
@@ -112,7 +120,7 @@ void OffPolicyAgent::draw(int64_t k) {
   Rng draws = rng(Purpose::data, k);
   choose(draws);
   const auto size = static_cast<size_t>(action_size());
-  for (size_t i = 0; i < b.size(); ++i) {
+  for (auto i = static_cast<size_t>(b.own.begin); i < static_cast<size_t>(b.own.end); ++i) {
     const Transition t = buffer_[b.in_buffer[i]];
     see(t.s, row(b.s, i));
     see(t.s2, row(b.s2, i));

@@ -10,14 +10,19 @@
 #include "gradus/rl/deep/n_step_returns.h"
 #include "gradus/rl/deep/priorities.h"
 #include "gradus/rl/deep/replay_buffer.h"
+#include "gradus/rl/deep/shards.h"
 #include "gradus/rl/deep/vec_agent.h"
 
 namespace gradus::rl {
 
-// Transitions of the buffer as an algorithm learns from them; B of them.
+// Transitions of the buffer as an algorithm learns from them; B of them. Where several ranks learn together each has a
+// part of the rows, and the others' hold nothing; `in_buffer`, `weight` and `error` are of all.
 struct ReplayBatch {
   ReplayBatch(int64_t B, int64_t n_inputs, int64_t action_size);
   size_t size() const { return r.size(); }
+  Tensor own_s2() const { return s2.rows(own.begin, own.end); }
+
+  Rows own;  // this rank's
 
   Tensor s, s2;                    // [B, n_inputs] f32
   std::vector<double> a;           // [B * action_size], in units (action_units.h)
@@ -30,7 +35,8 @@ struct ReplayBatch {
 
 class OffPolicyAgent : public VecAgent {
  public:
-  // Throws invalid_argument on settings out of range, and an action without bounds.
+  // Throws invalid_argument on settings out of range, an action without bounds, and more shards than rows of a
+  // minibatch.
   OffPolicyAgent(const env::EnvFactory& make_env, const DeepConfig& config, uint64_t seed);
 
   // One step in each environment at a time, and what updates are due.

@@ -42,7 +42,8 @@ OnPolicyAgent::OnPolicyAgent(const env::EnvFactory& make_env, const DeepConfig& 
               seed + 1),
       rollout_(config.on_policy.n_steps > 0 ? config.on_policy.n_steps : own.n_steps, n_envs(), n_inputs(),
                policy_.head().action_size()),
-      descent_(trained(own, policy_, critic_), config.network, {.beta2 = 0.999, .eps = 1e-5, .seed = seed}) {}
+      descent_(trained(own, policy_, critic_), config.network, {.beta2 = 0.999, .eps = 1e-5, .seed = seed}, "",
+               config.ranks) {}
 
 int64_t OnPolicyAgent::train(int64_t done, int64_t until, uint64_t, TrainingStats& stats) {
   for (; done < until; done += rollout_.rows()) {
@@ -102,9 +103,11 @@ void OnPolicyAgent::gather(std::span<const int64_t> rows) {
   for (const int64_t row : rows) to = std::copy_n(rollout_.x.data<float>() + row * inputs, inputs, to);
 }
 
-void OnPolicyAgent::begin_batch(std::span<const int64_t> rows) {
-  gather(rows);
-  batch_.rows = rows;
+void OnPolicyAgent::begin_batch(std::span<const int64_t> rows, const Rows& part) {
+  batch_.n = static_cast<double>(rows.size());
+  batch_.first = part.begin;
+  batch_.rows = part.of(rows);
+  gather(batch_.rows);
   batch_.outputs = policy_.record(batch_x_);
   batch_.values = critic_.record(batch_x_);
   const auto zeros = [](std::vector<double>& x, size_t n) {
@@ -131,29 +134,27 @@ void OnPolicyAgent::add_policy_gradient(Batch& b, size_t k, double by_log_prob, 
                               by_log_prob, by_entropy, b.d_outputs.subspan(k * n, n), b.d_log_std);
 }
 
-double OnPolicyAgent::mismatch(const Batch& b) const {
-  double most = 0;
-  for (size_t k = 0; k < b.rows.size(); ++k) {
-    most = std::max(most, std::abs(log_prob(b, k) - rollout_.log_probs[static_cast<size_t>(b.rows[k])]));
-  }
-  return most;
+double OnPolicyAgent::mismatch(const Batch& b, size_t k) const {
+  return std::abs(log_prob(b, k) - rollout_.log_probs[static_cast<size_t>(b.rows[k])]);
 }
 
 void OnPolicyAgent::fit_critic(std::span<const int64_t> rows, TrainingStats& stats) {
-  gather(rows);
   const auto n = static_cast<double>(rows.size());
-  const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
+  numbers_.begin(std::ssize(rows), 1);
+  const auto accumulate = [&](const Rows& part, const auto& backward) {
+    gather(part.of(rows));
     const std::span<const double> values = critic_.record(batch_x_);
     d_values_.resize(values.size());
-    double squares = 0;
-    for (size_t k = 0; k < rows.size(); ++k) {
-      const double error = returns_[static_cast<size_t>(rows[k])] - values[k];
+    for (size_t k = 0; k < values.size(); ++k) {
+      const int64_t i = part.begin + static_cast<int64_t>(k);
+      const double error = returns_[static_cast<size_t>(rows[static_cast<size_t>(i)])] - values[k];
       d_values_[k] = -2 * error / n;
-      squares += error * error;
+      numbers_(0, i) = error;
     }
-    stats.add_root_mean_square("value_loss", squares, n);
     backward(critic_.loss(d_values_));
-  });
+  };
+  const run::TrainStepResult result = descent_.run(std::ssize(rows), learning_rate(), accumulate, &numbers_);
+  stats.add_root_mean_square("value_loss", numbers_.sum_of_squares(0), n);
   descent_.add_scaling_metrics(result, stats);
 }
 

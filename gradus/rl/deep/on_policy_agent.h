@@ -45,31 +45,39 @@ class OnPolicyAgent : public VecAgent {
   std::vector<double> advantages_, returns_;
 
   // 2. Descent on policy and critic.
-  // A minibatch after both forward passes, and the gradients of the loss, zeros at first.
+  // A minibatch, or what a shard has of it, after both forward passes, and the gradients of the loss, zeros at first.
   struct Batch {
+    double n;                         // rows of the whole minibatch
+    int64_t first;                    // of them, position 0 here
     std::span<const int64_t> rows;    // of the rollout
     std::span<const double> outputs;  // [rows, n_outputs] of the policy
     std::span<const double> values;   // [rows, outputs] of the critic
     std::span<double> d_outputs, d_log_std, d_values;
   };
-  // One step of the optimiser.   gradients(batch) fills in batch.d_...
+  // One step of the optimiser.   gradients(batch) fills in batch.d_..., and `n_numbers` numbers of each of its rows for
+  // statistics, by `number`; afterwards `numbers` has those of all rows of the minibatch.
   template <class Gradients>
-  void descend(std::span<const int64_t> rows, TrainingStats& stats, Gradients&& gradients) {
-    begin_batch(rows);
-    const run::TrainStepResult result = descent_.run(learning_rate(), [&](int64_t, const auto& backward) {
+  run::TrainStepResult descend(std::span<const int64_t> rows, size_t n_numbers, Gradients&& gradients) {
+    numbers_.begin(std::ssize(rows), n_numbers);
+    const auto accumulate = [&](const Rows& part, const auto& backward) {
+      begin_batch(rows, part);
       gradients(batch_);
+      if (policy_.log_std() != nullptr) descent_.prepare_gradient(*policy_.log_std());
       backward(policy_.loss(batch_.d_outputs, batch_.d_log_std, descent_.loss_scale()));
       backward(critic_.loss(batch_.d_values));
-    });
-    descent_.add_metrics(result, stats);
+    };
+    return descent_.run(std::ssize(rows), learning_rate(), accumulate, &numbers_);
   }
+  double& number(size_t which, const Batch& b, size_t k) { return numbers_(which, b.first + static_cast<int64_t>(k)); }
+  const RowNumbers& numbers() const { return numbers_; }
+  void add_metrics(const run::TrainStepResult& result, TrainingStats& stats) { descent_.add_metrics(result, stats); }
   // Of position k of a batch: log pi(A_t|S_t), the entropy, and
   // d_outputs += by_log_prob * grad log pi(A_t|S_t) + by_entropy * grad entropy.
   double log_prob(const Batch& batch, size_t k) const;
   double entropy(const Batch& batch, size_t k) const;
   void add_policy_gradient(Batch& batch, size_t k, double by_log_prob, double by_entropy);
-  // The largest difference between a log-probability and what it was when the action was drawn; 0 before any update.
-  double mismatch(const Batch& batch) const;
+  // The difference between its log-probability and what it was when the action was drawn; 0 before any update.
+  double mismatch(const Batch& batch, size_t k) const;
   // One step of the optimiser on mean((R - v)^2) alone.
   void fit_critic(std::span<const int64_t> rows, TrainingStats& stats);
 
@@ -95,7 +103,7 @@ class OnPolicyAgent : public VecAgent {
  private:
   void collect(TrainingStats& stats);
   void gather(std::span<const int64_t> rows);
-  void begin_batch(std::span<const int64_t> rows);
+  void begin_batch(std::span<const int64_t> rows, const Rows& part);
   void act_greedily(const Tensor& x, std::span<float> action) final;
   double learning_rate() const { return scheduled_rate(config_.network.learning_rate); }
 
@@ -104,7 +112,8 @@ class OnPolicyAgent : public VecAgent {
   Network critic_;
   Rollout rollout_;
   GradientDescent descent_;
-  Batch batch_;
+  Batch batch_{};
+  RowNumbers numbers_;  // of the last minibatch
   Tensor batch_x_;
   std::vector<int64_t> rows_;
   std::vector<double> d_outputs_, d_log_std_, d_values_;

@@ -36,6 +36,7 @@ class Policy {
   autograd::Var loss(std::span<const double> d_out, std::span<const double> d_log_std, double loss_scale);
 
   Network& network() { return network_; }
+  autograd::Parameter* log_std() { return log_std_.empty() ? nullptr : &log_std_parameter_; }
   const std::vector<autograd::Parameter*>& parameters() const { return parameters_; }
   // All weights, one parameter behind the other, the deviations last. Set to what was got, they are as they were.
   void get_weights(std::vector<double>& weights) const;

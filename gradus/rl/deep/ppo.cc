@@ -26,7 +26,7 @@ class Ppo final : public OnPolicyAgent {
       double kl = 0;
       for (size_t first = 0; first < rows.size(); first += size) {
         const auto batch = rows.subspan(first, std::min(size, rows.size() - first));
-        descend(batch, stats, [&](Batch& b) { kl += surrogate(b, epoch == 0 && first == 0, stats); });
+        kl += improve_on(batch, epoch == 0 && first == 0, stats);
       }
       kl /= static_cast<double>(rows.size());
       stats.add_mean("approx_kl", kl);
@@ -34,33 +34,41 @@ class Ppo final : public OnPolicyAgent {
     }
   }
 
-  // The gradient of -mean(min(r A, clip(r, 1 - c, 1 + c) A)) - ent_coef mean(H) + vf_coef mean((R - v)^2). Returns the
-  // sum of r - 1 - log r, an estimate of the divergence (Schulman 2020, "Approximating KL divergence").
-  double surrogate(Batch& b, bool first, TrainingStats& stats) {
-    const auto n = static_cast<double>(b.rows.size()), per_row = 1 / n;
+  enum Number : size_t { kError, kClipped, kEntropy, kMismatch, kKl, kNumbers };
+
+  // One step on a minibatch; `first` before any other. Returns the sum of r - 1 - log r, an estimate of the divergence
+  // (Schulman 2020, "Approximating KL divergence").
+  double improve_on(std::span<const int64_t> rows, bool first, TrainingStats& stats) {
+    A_.resize(rows.size());
+    for (size_t k = 0; k < rows.size(); ++k) A_[k] = advantages_[static_cast<size_t>(rows[k])];
+    if (c().normalize_advantage && rows.size() > 1) normalize(A_);
+    const run::TrainStepResult result = descend(rows, kNumbers, [this](Batch& b) { surrogate(b); });
+    const auto n = static_cast<double>(rows.size());
+    stats.add_root_mean_square("value_loss", numbers().sum_of_squares(kError), n);
+    stats.add_mean("clip_fraction", numbers().sum(kClipped) / n);
+    stats.add_mean("entropy", numbers().sum(kEntropy) / n);
+    if (first) stats.add_max("mismatch_max", numbers().largest(kMismatch));
+    add_metrics(result, stats);
+    return numbers().sum(kKl);
+  }
+
+  // The gradient of -mean(min(r A, clip(r, 1 - c, 1 + c) A)) - ent_coef mean(H) + vf_coef mean((R - v)^2).
+  void surrogate(Batch& b) {
+    const double per_row = 1 / b.n;
     const double clip_range = scheduled(c().clip_range, config_.schedule.clip_range_share), entropy_weight = ent_coef();
-    A_.resize(b.rows.size());
-    const std::span<double> A(A_);
-    for (size_t k = 0; k < A.size(); ++k) A[k] = advantages_[static_cast<size_t>(b.rows[k])];
-    if (c().normalize_advantage && A.size() > 1) normalize(A);
-    double kl = 0, clipped = 0, entropies = 0, squares = 0;
-    for (size_t k = 0; k < A.size(); ++k) {
+    const double* A = A_.data() + b.first;
+    for (size_t k = 0; k < b.rows.size(); ++k) {
       const auto row = static_cast<size_t>(b.rows[k]);
       const double log_r = log_prob(b, k) - rollout().log_probs[row], r = std::exp(log_r);
       const bool cut = A[k] > 0 ? r > 1 + clip_range : r < 1 - clip_range;
       add_policy_gradient(b, k, cut ? 0 : -r * A[k] * per_row, -entropy_weight * per_row);
-      const double error = returns_[row] - b.values[k];
+      const double error = number(kError, b, k) = returns_[row] - b.values[k];
       b.d_values[k] = -2 * c().vf_coef * error * per_row;
-      kl += r - 1 - log_r;
-      clipped += cut;
-      entropies += entropy(b, k);
-      squares += error * error;
+      number(kKl, b, k) = r - 1 - log_r;
+      number(kClipped, b, k) = cut;
+      number(kEntropy, b, k) = entropy(b, k);
+      number(kMismatch, b, k) = std::abs(log_r);
     }
-    stats.add_root_mean_square("value_loss", squares, n);
-    stats.add_mean("clip_fraction", clipped / n);
-    stats.add_mean("entropy", entropies / n);
-    if (first) stats.add_max("mismatch_max", mismatch(b));  // before any update
-    return kl;
   }
 
   std::vector<double> A_;  // of a minibatch

@@ -18,23 +18,26 @@ class Qac final : public OnPolicyAgent {
 
  private:
   void improve(TrainingStats& stats) override {
+    enum : size_t { kDelta, kMismatch, kNumbers };
     value(rollout(), [this](const Tensor& x) { return expected_values(x); });
     const auto n_actions = static_cast<size_t>(critic().outputs());
-    descend(all_rows(), stats, [&](Batch& b) {
-      const auto n = static_cast<double>(b.rows.size());
-      const double entropy_weight = ent_coef();
-      double squares = 0;
+    const std::span<const int64_t> rows = all_rows();
+    const auto n = static_cast<double>(rows.size());
+    const double entropy_weight = ent_coef();
+    const run::TrainStepResult result = descend(rows, kNumbers, [&](Batch& b) {
       for (size_t i = 0; i < b.rows.size(); ++i) {
+        const auto row = static_cast<size_t>(b.rows[i]);
         const size_t k = i * n_actions + static_cast<size_t>(action(b.rows[i])[0]);
-        const double target = rollout().rewards[i] + config_.learner.gamma * rollout().next_values[i];
+        const double target = rollout().rewards[row] + config_.learner.gamma * rollout().next_values[row];
         add_policy_gradient(b, i, -b.values[k] / n, -entropy_weight / n);
-        const double delta = target - b.values[k];
+        const double delta = number(kDelta, b, i) = target - b.values[k];
         b.d_values[k] = -2 * c().vf_coef * delta / n;
-        squares += delta * delta;
+        number(kMismatch, b, i) = mismatch(b, i);
       }
-      stats.add_root_mean_square("td_error", squares, n);
-      stats.add_max("mismatch_max", mismatch(b));
     });
+    stats.add_root_mean_square("td_error", numbers().sum_of_squares(kDelta), n);
+    stats.add_max("mismatch_max", numbers().largest(kMismatch));
+    add_metrics(result, stats);
   }
 
   // sum_a pi(a|s) q(s, a) of each row.

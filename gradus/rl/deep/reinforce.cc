@@ -23,21 +23,24 @@ class Reinforce final : public OnPolicyAgent {
   }
 
   void improve(TrainingStats& stats) override {
+    enum : size_t { kError, kMismatch, kNumbers };
     estimate_advantages();
-    descend(all_rows(), stats, [&](Batch& b) {
-      const auto n = static_cast<double>(b.rows.size());
-      const double entropy_weight = ent_coef();
-      double squares = 0;
+    const std::span<const int64_t> rows = all_rows();
+    const auto n = static_cast<double>(rows.size());
+    const double entropy_weight = ent_coef();
+    const run::TrainStepResult result = descend(rows, kNumbers, [&](Batch& b) {
       for (size_t i = 0; i < b.rows.size(); ++i) {
-        const double G = returns_[i], weight = c().baseline ? G - rollout().values[i] : G;
+        const auto row = static_cast<size_t>(b.rows[i]);
+        const double G = returns_[row], weight = c().baseline ? G - rollout().values[row] : G;
         add_policy_gradient(b, i, -weight / n, -entropy_weight / n);
-        const double error = G - b.values[i];
+        const double error = number(kError, b, i) = G - b.values[i];
         b.d_values[i] = -2 * c().vf_coef * error / n;
-        squares += error * error;
+        number(kMismatch, b, i) = mismatch(b, i);
       }
-      stats.add_root_mean_square("td_error", squares, n);
-      stats.add_max("mismatch_max", mismatch(b));
     });
+    stats.add_root_mean_square("td_error", numbers().sum_of_squares(kError), n);
+    stats.add_max("mismatch_max", numbers().largest(kMismatch));
+    add_metrics(result, stats);
   }
 };
 

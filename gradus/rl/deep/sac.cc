@@ -17,8 +17,8 @@ class Sac final : public OffPolicyAgent {
  public:
   Sac(const env::EnvFactory& make_env, const DeepConfig& c, uint64_t seed)
       : OffPolicyAgent(make_env, c, seed),
-        pi_(c.network, n_inputs(), std::ssize(box_actions("sac", actions()).low), seed),
-        q_(2, c.network, n_inputs(), action_size(), seed + 1),
+        pi_(c.network, n_inputs(), std::ssize(box_actions("sac", actions()).low), seed, c.ranks),
+        q_(2, c.network, n_inputs(), action_size(), seed + 1, c.ranks),
         log_alpha_{
             .name = "log_alpha", .value = Tensor::zeros({1}, DType::f64), .grad = Tensor::zeros({1}, DType::f64)},
         alpha_optimiser_({&log_alpha_}, {.beta2 = 0.999}),
@@ -48,9 +48,11 @@ class Sac final : public OffPolicyAgent {
     const double alpha = std::exp(log_alpha());
     Rng noise = rng(Purpose::noise, k);
     // 1. y = r + gamma (min_i q'_i(s2, a2) - alpha log pi(a2|s2)), a2 ~ pi(.|s2): eq. 6, 7.
-    const auto [a2, log_prob2] = pi_.draw(b.s2, noise);
-    const std::span<const double> q2 = q_.target(b.s2, a2);
-    for (size_t i = 0; i < y_.size(); ++i) y_[i] = b.r[i] + b.discount[i] * (q2[i] - alpha * log_prob2[i]);
+    const auto [a2, log_prob2] = pi_.draw(b.s2, b.own, noise);
+    const std::span<const double> q2 = q_.target(b.own_s2(), a2);
+    for (size_t j = 0, i = static_cast<size_t>(b.own.begin); j < q2.size(); ++j, ++i) {
+      y_[i] = b.r[i] + b.discount[i] * (q2[j] - alpha * log_prob2[j]);
+    }
     q_.fit(b, y_, learning_rate(), stats);
     // 2. pi down the mean of alpha log pi(a|s) - min_i q_i(s, a), a ~ pi(.|s): eq. 9.
     const double entropy = pi_.descend(b.s, q_, {.alpha = alpha, .learning_rate = actor_learning_rate()}, noise, stats);
@@ -87,7 +89,7 @@ class Sac final : public OffPolicyAgent {
   ActionCritics q_;
   autograd::Parameter log_alpha_;
   optim::AdamW alpha_optimiser_;
-  std::vector<double> y_;  // [B] what q_i(s, a) should be
+  std::vector<double> y_;  // [B] what q_i(s, a) should be, of this rank's rows
 };
 
 }  // namespace

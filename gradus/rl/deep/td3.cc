@@ -27,18 +27,20 @@ class Td3 final : public DeterministicAgent {
  private:
   void update(ReplayBatch& b, int64_t k, TrainingStats& stats) override {
     const Td3Config& c = config_.td3;
-    // 1. a2 = mu'(s2) + e, e ~ clip(N(0, sigma), -c, c), within the bounds.
-    const std::span<const double> mu2 = mu().target(b.s2);
+    // 1. a2 = mu'(s2) + e, e ~ clip(N(0, sigma), -c, c), within the bounds; e is drawn for all ranks' rows.
+    const Tensor s2 = b.own_s2();
+    const std::span<const double> mu2 = mu().target(s2);
     a2_.assign(mu2.begin(), mu2.end());
+    e_.resize(b.a.size());
     Rng noise = rng(Purpose::noise, k);
-    for (double& a : a2_) {
-      const double e = std::clamp(c.target_policy_noise * noise.normal(), -c.target_noise_clip, c.target_noise_clip);
-      a = std::clamp(a + e, -1.0, 1.0);
+    for (double& e : e_) e = noise.normal();
+    const std::span<const double> own_e = b.own.of(e_, action_size());
+    for (size_t i = 0; i < a2_.size(); ++i) {
+      const double e = std::clamp(c.target_policy_noise * own_e[i], -c.target_noise_clip, c.target_noise_clip);
+      a2_[i] = std::clamp(a2_[i] + e, -1.0, 1.0);
     }
     // 2. y = r + gamma min_i q'_i(s2, a2); both critics down the mean of (y - q_i(s, a))^2.
-    const std::span<const double> q2 = q().target(b.s2, a2_);
-    for (size_t i = 0; i < y_.size(); ++i) y_[i] = b.r[i] + b.discount[i] * q2[i];
-    q().fit(b, y_, learning_rate(), stats);
+    fit(b, q().target(s2, a2_), stats);
     if (++updates_ % c.policy_delay != 0) return;
     // 3. mu up grad_a q_1(s, mu(s)), and the targets: w' <- tau w + (1 - tau) w'.
     mu().ascend(b.s, q(), actor_learning_rate(), stats);
@@ -47,7 +49,7 @@ class Td3 final : public DeterministicAgent {
   }
 
   int64_t updates_ = 0;
-  std::vector<double> a2_;  // [B * action_size]
+  std::vector<double> a2_, e_;  // [own rows * action_size], [B * action_size]
 };
 
 }  // namespace

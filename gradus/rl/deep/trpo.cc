@@ -6,6 +6,8 @@
 // 3. beta = sqrt(2 delta / s^T (F + damping I) s): the step to the border of the constraint's quadratic model.
 // 4. theta_old + beta s, then ever shorter: the first that meets the constraint itself and raises L. If none does,
 //    theta_old to the bit.
+// Where several ranks train it, steps 1 to 4 are computed by each of them, from all rows: the products with F are many
+// and small. The critic's minibatches are shared.
 // Differs: advantages by GAE; the damping is part of the length of the step, too, as in the authors' code.
 #include <cmath>
 

@@ -45,7 +45,7 @@ void ValueNetwork::update(const Tensor& x, std::span<const int32_t> which, std::
                           double learning_rate, EpisodeStats& stats) {
   const auto n = static_cast<double>(targets.size());
   const auto n_outputs = static_cast<size_t>(online_.outputs());
-  descent_.run(learning_rate, [&](int64_t, const auto& backward) {
+  descent_.run(std::ssize(targets), learning_rate, [&](const Rows&, const auto& backward) {
     const std::span<const double> v = online_.record(action_as_input_ ? with_actions(x, which, 1) : x);
     d_values_.assign(v.size(), 0.0);
     for (size_t i = 0; i < targets.size(); ++i) {

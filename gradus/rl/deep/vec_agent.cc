@@ -8,6 +8,7 @@
 #include "gradus/core/error.h"
 #include "gradus/env/finite_env.h"
 #include "gradus/rl/agent_state.h"
+#include "gradus/rl/deep/shared_vec_env.h"
 
 namespace gradus::rl {
 
@@ -24,6 +25,13 @@ std::shared_ptr<const env::FiniteMdp> mdp_of(env::Env& env) {
 
 std::string name_of(std::span<const double> numbers) {
   return fmt::format("({:.4g})", fmt::join(numbers, ", "));
+}
+
+// Those of several ranks are stepped by all of them.
+std::unique_ptr<env::VecEnv> make_envs(const env::EnvFactory& make, const DeepConfig& c) {
+  const env::VecConfig config{.num_envs = c.n_envs, .num_threads = static_cast<int>(c.env_threads)};
+  if (c.ranks == nullptr || c.ranks->size() == 1) return env::make_vec_env(make, config);
+  return std::make_unique<SharedVecEnv>(make, config, *c.ranks);
 }
 
 template <class T>
@@ -45,8 +53,7 @@ VecAgent::VecAgent(const env::EnvFactory& make_env, const DeepConfig& config, ui
     : config_(config),
       seed_(seed),
       make_env_(make_env),
-      vec_env_(env::make_vec_env(make_env,
-                                 {.num_envs = config.n_envs, .num_threads = static_cast<int>(config.env_threads)})),
+      vec_env_(make_envs(make_env, config)),
       mdp_(mdp_of(*make_env())),
       inputs_(mdp_ == nullptr ? NetworkInputs(vec_env_->spec().observation_space)
                               : NetworkInputs(*mdp_, config.network.one_hot)),

@@ -1,5 +1,6 @@
 // What the agents share that act in several environments at once: the environments, how networks see them, and the
-// normalisation of what is observed and earned.
+// normalisation of what is observed and earned. Where several ranks train one agent, each steps its share of the
+// environments and all act on all of them: state() and restore(), and training, are collective.
 #pragma once
 
 #include <memory>
