@@ -35,8 +35,8 @@ void measure(const AllreduceOptions& options,
              const std::function<void(const comm::Group&, const CollectiveResult&)>& report) {
   CollectivePlan plan = plan_of(options);
   std::vector<std::byte*> vectors(static_cast<size_t>(options.ranks));
-  if (options.transport == "threads" && options.operation == Operation::all_reduce && options.dtype == DType::f32 &&
-      options.ranks > 1) {
+  const bool share_vectors = options.job == nullptr && options.transport == "threads" && options.ranks > 1;
+  if (share_vectors && options.operation == Operation::all_reduce && options.dtype == DType::f32) {
     plan.shared_vectors = vectors;
   }
   run_ranks(options, [&](comm::Group& group) {

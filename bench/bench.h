@@ -150,7 +150,7 @@ struct AllreduceOptions {
   int ranks = 2;                 // 1 to 64
   std::vector<int64_t> bytes{};  // of the whole vector, 0 to kLongestVector
   int rounds = 9;
-  // Ranks that are there already, this process one of them; transport and ranks are theirs then. All make the same
+  // Ranks that are there already, this process one of them; transport and ranks name theirs then. All make the same
   // calls with the same options, and rows come on rank 0. Null: ranks of the bench's own.
   comm::Group* job = nullptr;
 };
