@@ -161,7 +161,6 @@ void run_ranks(const AllreduceOptions& options, const Body& body) {
   if (options.job == nullptr) return run_ranks(options.transport, options.ranks, body);
   require(options.ranks == options.job->size(), "bench: {} ranks were asked for, but the job has {}", options.ranks,
           options.job->size());
-  set_pool_threads(1);  // as ranks of our own
   run_rank(*options.job, body);
 }
 

@@ -440,6 +440,7 @@ int run_allreduce(const AllreduceOptions& o, Output& out) {
     std::optional<comm::Monitor> monitor;
     if (job != nullptr) {
       monitor.emplace(*job);
+      set_pool_threads(1);  // as the ranks that it starts itself
       measured.job = job.get();
       measured.ranks = job->size();
       measured.transport = job->transport_name();
