@@ -185,4 +185,11 @@ void run_ranks(const std::string& transport, int ranks, const Body& body) {
   run_tcp(ranks, body);
 }
 
+void run_ranks(const AllreduceOptions& options, const Body& body) {
+  if (options.job == nullptr) return run_ranks(options.transport, options.ranks, body);
+  require(options.ranks == options.job->size(), "bench: {} ranks were asked for, but the job has {}", options.ranks,
+          options.job->size());
+  run_rank(*options.job, body);
+}
+
 }  // namespace gradus::bench
