@@ -35,11 +35,11 @@ void measure(const AllreduceOptions& options,
              const std::function<void(const comm::Group&, const CollectiveResult&)>& report) {
   CollectivePlan plan = plan_of(options);
   std::vector<std::byte*> vectors(static_cast<size_t>(options.ranks));
-  if (options.transport == "threads" && options.operation == Operation::all_reduce && options.dtype == DType::f32 &&
-      options.ranks > 1) {
+  const bool share_vectors = options.job == nullptr && options.transport == "threads" && options.ranks > 1;
+  if (share_vectors && options.operation == Operation::all_reduce && options.dtype == DType::f32) {
     plan.shared_vectors = vectors;
   }
-  run_ranks(options.transport, options.ranks, [&](comm::Group& group) {
+  run_ranks(options, [&](comm::Group& group) {
     measure_collectives(group, plan, [&](const CollectiveResult& r) { report(group, r); });
   });
 }
@@ -181,7 +181,7 @@ void allreduce_tune(const AllreduceOptions& options, const std::filesystem::path
       table.push_back(rule);
     }
   }
-  write_file_atomically(file, comm::to_json(table));
+  if (is_first_rank(options)) write_file_atomically(file, comm::to_json(table));
 }
 
 }  // namespace gradus::bench

@@ -31,9 +31,11 @@ double simulated_seconds(const comm::Algorithm& algorithm, int ranks, int64_t by
   return c.call_s + comm::simulate(algorithm, job, c.model).seconds;
 }
 
-// On two ranks; rank 0's counts.
+// Between ranks 0 and 1; rank 0's counts. What a call costs beside its messages shows where there are no other ranks;
+// elsewhere it is left out.
 Calibration measure_costs(comm::Group& group, std::span<const size_t> sizes) {
   Calibration c{.model = comm::calibrate(group, sizes)};
+  if (group.size() > 2) return c;
   const CollectivePlan plan{.kind = {.ranks = 2}, .algorithm = "doubling", .bytes = {8}, .rounds = 3};
   double doubling_s = 0;
   measure_collectives(group, plan, [&](const CollectiveResult& r) { doubling_s = r.seconds; });
@@ -77,6 +79,14 @@ std::vector<size_t> message_sizes(const AllreduceOptions& options) {
   return sizes;
 }
 
+// Those of the messages that the algorithms make of a vector: a slice, a half, all.
+std::vector<size_t> message_sizes(int64_t bytes, int ranks) {
+  const size_t n = std::max<size_t>(static_cast<size_t>(bytes), 8), slice = n / static_cast<size_t>(ranks);
+  std::vector<size_t> sizes = {std::max<size_t>(slice - slice % sizeof(float), sizeof(float)), n / 2, n};
+  sizes.erase(sizes.begin(), sizes.begin() + (sizes[0] == sizes[1] ? 1 : 0));
+  return sizes;
+}
+
 bool wanted(const AllreduceOptions& options, std::string_view algorithm) {
   return options.algorithm == "all" || options.algorithm == algorithm;
 }
@@ -88,10 +98,13 @@ void allreduce_simulate(const SimulateOptions& options, const Sink& sink) {
   if (o.algorithm != "all") comm::find_algorithm(o.operation, o.algorithm);
   check(o);
   Calibration c;
-  run_ranks(o.transport, 2, [&](comm::Group& group) {
+  AllreduceOptions calibrated = o;
+  if (o.job == nullptr) calibrated.ranks = 2;
+  run_ranks(calibrated, [&](comm::Group& group) {
     const Calibration mine = measure_costs(group, message_sizes(o));
     if (group.rank() == 0) c = mine;
   });
+  if (!is_first_rank(o)) return;
   sink(row_of(o.transport, c));
   if (options.ranks_per_host > 0) {
     const comm::Curve message(options.remote_latency_us * 1e-6, 1e-9 / options.remote_gb_per_s);
@@ -124,11 +137,11 @@ void allreduce_simulate(const SimulateOptions& options, const Sink& sink) {
 }
 
 bool allreduce_validate(const SimulateOptions& options, const Sink& sink) {
-  AllreduceOptions o = options.measured;
+  const AllreduceOptions& o = options.measured;
+  require(o.ranks >= 2, "bench allreduce: one rank sends no messages; give --ranks 2 or more");
   check(o);
-  o.ranks = 2;
   bool all_within = true;
-  run_ranks(o.transport, o.ranks, [&](comm::Group& group) {
+  run_ranks(o, [&](comm::Group& group) {
     for (const int64_t bytes : o.bytes) {
       // A machine's state changes (which processors share caches, who else uses the memory): so calibration and
       // measurement take turns too.
@@ -136,8 +149,7 @@ bool allreduce_validate(const SimulateOptions& options, const Sink& sink) {
                                 .algorithm = o.algorithm,
                                 .bytes = {bytes},
                                 .rounds = 1};
-      const size_t n = std::max<size_t>(static_cast<size_t>(bytes), 8);
-      const size_t sizes[] = {n / 2, n};
+      const std::vector<size_t> sizes = message_sizes(bytes, o.ranks);
       struct Times {
         const comm::Algorithm* algorithm;
         std::vector<double> measured, simulated, error;

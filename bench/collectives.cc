@@ -93,10 +93,10 @@ class Turns {
     std::vector<int64_t> repeats;
     for (const std::string& algorithm : algorithms) {
       results.push_back(check(algorithm));
-      repeats.push_back(repeats_of([&] { vectors_.call(group_); }));
+      repeats.push_back(repeats_of(algorithm, [&] { vectors_.call(group_); }));
     }
     const bool streams = !plan_.shared_vectors.empty();
-    if (streams) repeats.push_back(repeats_of([&] { stream(); }));
+    if (streams) repeats.push_back(repeats_of("", [&] { stream(); }));
 
     const size_t n = repeats.size();
     std::vector<double> seconds(n * static_cast<size_t>(plan_.rounds));
@@ -152,20 +152,21 @@ class Turns {
 
   // How often body() runs in about 5 ms, on the rank where it takes longest.
   template <class Body>
-  int64_t repeats_of(const Body& body) {
+  int64_t repeats_of(const std::string& algorithm, const Body& body) {
     constexpr double kSeconds = 5e-3;
-    double seconds = 0;
+    int64_t repeats = 0;
     for (const int trials : {1, 5}) {
+      force(algorithm);
       group_.barrier();
       const auto start = Clock::now();
       for (int i = 0; i < trials; ++i) body();
-      seconds = seconds_since(start) / trials;
+      const double seconds = seconds_since(start) / trials;
+      repeats = std::clamp<int64_t>(static_cast<int64_t>(kSeconds / seconds), 1, 20'000);
+      group_.barrier();
+      force("");
+      group_.all_reduce(one(repeats), ReduceOp::min);
+      if (repeats == 1) break;  // so long that more trials say no more
     }
-    const auto wanted = static_cast<int64_t>(kSeconds / seconds);
-    int64_t repeats = std::clamp<int64_t>(wanted, 1, 20'000);
-    group_.barrier();
-    force("");
-    group_.all_reduce(one(repeats), ReduceOp::min);
     return repeats;
   }
 

@@ -1,6 +1,7 @@
 #include "bench/ranks.h"
 
 #include <fmt/ranges.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,31 @@ namespace {
 
 using Body = std::function<void(Group&)>;
 
+// The calling thread on a processor of its own, as mpirun has it, while the object lives: else two ranks may share one
+// until the system notices. Nothing when there are more ranks than processors.
+class OwnProcessor {
+ public:
+  OwnProcessor(int rank, int ranks) {
+    CPU_ZERO(&before_);
+    if (sched_getaffinity(0, sizeof before_, &before_) != 0 || ranks > available_cpus()) return;
+    int cpu = 0;
+    for (int left = rank; cpu < CPU_SETSIZE && (!CPU_ISSET(cpu, &before_) || left-- > 0);) ++cpu;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(cpu, &own);
+    bound_ = cpu < CPU_SETSIZE && sched_setaffinity(0, sizeof own, &own) == 0;
+  }
+  OwnProcessor(const OwnProcessor&) = delete;
+  OwnProcessor& operator=(const OwnProcessor&) = delete;
+  ~OwnProcessor() {
+    if (bound_) sched_setaffinity(0, sizeof before_, &before_);
+  }
+
+ private:
+  cpu_set_t before_;
+  bool bound_ = false;
+};
+
 void run_rank(Group& group, const Body& body) {
   try {
     body(group);
@@ -46,6 +72,7 @@ void run_threads(int ranks, const Body& body) {
   const comm::ThreadWorld world(ranks);
   std::vector<std::exception_ptr> errors(static_cast<size_t>(ranks));
   const auto rank = [&](int r) {
+    const OwnProcessor own(r, ranks);
     try {
       Group group(world.transport(r));
       run_rank(group, body);
@@ -116,6 +143,7 @@ void run_processes(int ranks, const Make& make, const Body& body) {
   const auto rank = [&](int r) {
     const std::unique_ptr<Group> group = make(r);
     const comm::Monitor monitor(*group);
+    const OwnProcessor own(r, ranks);
     run_rank(*group, body);
   };
   const Forks forks(ranks, rank);
@@ -155,6 +183,13 @@ void run_ranks(const std::string& transport, int ranks, const Body& body) {
   if (transport == "threads") return run_threads(ranks, body);
   if (transport == "shm") return run_shm(ranks, body);
   run_tcp(ranks, body);
+}
+
+void run_ranks(const AllreduceOptions& options, const Body& body) {
+  if (options.job == nullptr) return run_ranks(options.transport, options.ranks, body);
+  require(options.ranks == options.job->size(), "bench: {} ranks were asked for, but the job has {}", options.ranks,
+          options.job->size());
+  run_rank(*options.job, body);
 }
 
 }  // namespace gradus::bench

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/bench.h"
 #include "gradus/comm/group.h"
 
 namespace gradus::bench {
@@ -17,5 +18,13 @@ const std::vector<std::string>& rank_transports();
 // other thread may run meanwhile; the compute threads are set to one for each rank. Throws invalid_argument when there
 // is no such transport, exhausted when there is no room for the processes, and what comm::connect does.
 void run_ranks(const std::string& transport, int ranks, const std::function<void(comm::Group&)>& body);
+
+// The ranks of the options: their job's, in which this process is one and calls body() once, or new ones.
+void run_ranks(const AllreduceOptions& options, const std::function<void(comm::Group&)>& body);
+
+// Has this process the results, once run_ranks() is over?
+inline bool is_first_rank(const AllreduceOptions& options) {
+  return options.job == nullptr || options.job->rank() == 0;
+}
 
 }  // namespace gradus::bench

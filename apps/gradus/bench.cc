@@ -3,6 +3,7 @@
 #include "bench/bench.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +12,9 @@
 #include <optional>
 
 #include "apps/gradus/command.h"
+#include "apps/gradus/job.h"
+#include "gradus/comm/environment.h"
+#include "gradus/comm/monitor.h"
 #include "gradus/core/error.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
@@ -145,6 +149,8 @@ struct AllreduceOptions {
   bool json = false;
   std::vector<std::string> bytes;
   bench::SimulateOptions bench;
+  std::optional<int> ranks;
+  std::optional<std::string> transport;
   std::optional<std::string> tune, pictures, peers;
   bool simulate = false, validate = false, trace = false;
 };
@@ -274,16 +280,16 @@ CLI::Validator parses(Parse parse) {
 void declare_allreduce(CLI::App& command, AllreduceOptions& o) {
   bench::AllreduceOptions& b = o.bench.measured;
   command.add_flag("--json", o.json, "one JSON object per row");
-  command.add_option("--transport", b.transport, "what the ranks send over")
-      ->check(CLI::IsMember(bench::allreduce_transports()))
-      ->capture_default_str();
+  command
+      .add_option("--transport", o.transport, "what the ranks send over; default: threads, or what fits a job's ranks")
+      ->check(CLI::IsMember(bench::allreduce_transports()));
   command.add_option("--algorithm", b.algorithm, "a name; all; auto: what training takes")->capture_default_str();
   command
       .add_option_function<std::string>(
           "--operation", [&b](const std::string& word) { b.operation = comm::parse_operation(word); },
           "all_reduce, reduce_scatter, all_gather, broadcast, gather, all_to_all, barrier; default: all_reduce")
       ->check(parses([](const std::string& word) { comm::parse_operation(word); }));
-  command.add_option("--ranks", b.ranks, "ranks on this machine")->check(CLI::Range(1, 64))->capture_default_str();
+  command.add_option("--ranks", o.ranks, "ranks on this machine; default: 2, or the job's")->check(CLI::Range(1, 64));
   const std::map<std::string, DType> dtypes = {{"f64", DType::f64}, {"f32", DType::f32}, {"bf16", DType::bf16},
                                                {"f16", DType::f16}, {"i64", DType::i64}, {"i32", DType::i32},
                                                {"u8", DType::u8}};
@@ -301,7 +307,7 @@ void declare_allreduce(CLI::App& command, AllreduceOptions& o) {
       ->capture_default_str();
   CLI::Option* tune = command.add_option("--tune", o.tune, "write the fastest algorithms here, for $GRADUS_COMM_TABLE");
   CLI::Option* simulate = command.add_flag("--simulate", o.simulate, "on a virtual clock, 2 to 1024 ranks");
-  command.add_flag("--validate", o.validate, "with --simulate: beside what 2 ranks take here")->needs(simulate);
+  command.add_flag("--validate", o.validate, "with --simulate: beside what the ranks take here")->needs(simulate);
   CLI::Option* hosts =
       command.add_option("--ranks-per-host", o.bench.ranks_per_host, "with --simulate: of several hosts");
   hosts->check(CLI::Range(1, 1024))->needs(simulate);
@@ -325,7 +331,8 @@ void declare_allreduce(CLI::App& command, AllreduceOptions& o) {
   command.footer(R"(As nccl-tests count: time of the slowest rank; algbw = bytes / time; busbw = algbw times 2 (P-1)/P
 (all_reduce), (P-1)/P (reduce_scatter, all_gather, all_to_all) or 1; wrong: elements that differ from a
 serial computation. gb_per_s: each rank's vector read and written once; share_of_bandwidth: by the same
-loads and stores without communication. The exit code is 1 when elements are wrong, or when a simulated
+loads and stores without communication. Started as a rank, by `gradus launch`, mpirun or RANK and
+WORLD_SIZE, it is one of that job instead of starting its own; rank 0 prints. The exit code is 1 when elements are wrong, or when a simulated
 time is not within 15 % (64 KiB and more) or 30 % of the measured one.)");
 }
 
@@ -393,14 +400,52 @@ int run_env(const EnvOptions& o, Output& out) {
   return kDone;
 }
 
+// The job that this process is a rank of, in which all were started with the same words; null when there is none.
+std::unique_ptr<comm::Group> join_allreduce(const AllreduceOptions& o, const bench::AllreduceOptions& measured) {
+  const int size = comm::read_environment().size;
+  if (size == 1) return nullptr;
+  require((!o.trace || o.simulate) && !o.pictures,
+          "bench allreduce: --trace and --pictures start ranks of their own, but this is one of {}; run it alone",
+          size);
+  require(!o.ranks || *o.ranks == size, "bench allreduce: --ranks {}, but this is a rank of {}; leave --ranks out",
+          o.ranks.value_or(0), size);
+  require(o.transport != "threads",
+          "bench allreduce: threads are ranks of one process, but this is one of {}; take shm, tcp", size);
+  std::unique_ptr<comm::Group> job = join_job(o.transport.value_or("auto"));
+  const std::string words =
+      fmt::format("{} of {} ({}) by {} at {} bytes, {} rounds{}{}{}", name(measured.operation), name(measured.dtype),
+                  name(measured.op), measured.algorithm, fmt::join(measured.bytes, " "), measured.rounds,
+                  o.simulate ? ", simulated" : "", o.validate ? ", validated" : "", o.tune ? ", tuned" : "");
+  const std::vector<std::string> all = job->all_gather(words);
+  for (size_t r = 1; r < all.size(); ++r) {
+    require(all[r] == all[0], "bench allreduce: rank 0 was told {}, but rank {}: {}; start all with the same words",
+            all[0], r, all[r]);
+  }
+  return job;
+}
+
 int run_allreduce(const AllreduceOptions& o, Output& out) {
-  const RowWriter write(out, o.json);
+  bench::Sink write = RowWriter(out, o.json);
   bench::SimulateOptions options = o.bench;
   bench::AllreduceOptions& measured = options.measured;
   for (const std::string& word : o.bytes) {
     for (const int64_t bytes : bench::parse_sizes(word)) measured.bytes.push_back(bytes);
   }
+  if (measured.bytes.empty() && !o.trace)
+    measured.bytes = bench::parse_sizes(o.simulate && !o.validate ? "64KiB..64MiB" : "8..64MiB");
+  measured.ranks = o.ranks.value_or(measured.ranks);
+  measured.transport = o.transport.value_or(measured.transport);
   return or_usage_error([&] {
+    const std::unique_ptr<comm::Group> job = join_allreduce(o, measured);
+    std::optional<comm::Monitor> monitor;
+    if (job != nullptr) {
+      monitor.emplace(*job);
+      set_pool_threads(1);  // as the ranks that it starts itself
+      measured.job = job.get();
+      measured.ranks = job->size();
+      measured.transport = job->transport_name();
+      if (is_follower(job.get())) write = [](const bench::Row&) {};
+    }
     if (o.pictures) {
       bench::AllreducePictureOptions drawn{.folder = *o.pictures, .simulated = options};
       if (o.peers) drawn.peers = *o.peers;
@@ -412,8 +457,6 @@ int run_allreduce(const AllreduceOptions& o, Output& out) {
       bench::allreduce_trace(measured, o.simulate, write);
       return kDone;
     }
-    if (measured.bytes.empty())
-      measured.bytes = bench::parse_sizes(o.simulate && !o.validate ? "64KiB..64MiB" : "8..64MiB");
     if (o.tune) {
       bench::allreduce_tune(measured, *o.tune, write);
     } else if (o.validate) {

@@ -71,7 +71,8 @@ std::string nearest_option(const CLI::App& command, std::string_view unknown) {
 
 std::string describe(const CLI::ParseError& error, CLI::App& app, const CLI::App& command) {
   // CLI11 complains of what is missing first, but a mistyped word is often why it is missing.
-  const std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);
+  std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);
+  std::erase(unexpected, "--");  // it only says where the words of another command begin
   const std::string what = unexpected.empty() ? error.what()
                                               : fmt::format("unexpected argument {}{}", unexpected[0],
                                                             nearest_option(command, unexpected[0]));

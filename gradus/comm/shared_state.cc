@@ -1,6 +1,7 @@
 #include "gradus/comm/shared_state.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,10 +69,17 @@ std::string mismatch(int rank, const Call& call, int peer, const std::optional<C
                      rank, to_string(call), peer, peer_call ? to_string(*peer_call) : "a call of its own");
 }
 
+bool have_own_processors(int size) {
+  if (size <= available_cpus()) return true;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) == 1 && size <= sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 int spins_for(int size) {
   constexpr int kLongSpin = 2000;  // about 60 us: longer than ranks that work alike are apart
   constexpr int kShortSpin = 20;   // the one waited for may need this very processor
-  return size <= available_cpus() ? kLongSpin : kShortSpin;
+  return have_own_processors(size) ? kLongSpin : kShortSpin;
 }
 
 }  // namespace gradus::comm

@@ -120,7 +120,11 @@ static_assert(std::is_trivially_copyable_v<Call> && sizeof(Call) % sizeof(uint64
 // What a rank says that finds another one in another call.
 std::string mismatch(int rank, const Call& call, int peer, const std::optional<Call>& peer_call);
 
-// Looks before a nap for a group of `size` ranks on this machine's processors.
+// Whether `size` ranks on this host have a processor each, as far as one can tell: there are so many, or this rank is
+// bound to one, as mpirun binds all of them.
+bool have_own_processors(int size);
+
+// Looks before a nap for a group of `size` ranks on this host.
 int spins_for(int size);
 
 }  // namespace gradus::comm

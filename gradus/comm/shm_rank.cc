@@ -7,7 +7,7 @@
 namespace gradus::comm {
 
 ShmRank::ShmRank(std::shared_ptr<const ShmSegment> segment, int rank) : segment_(std::move(segment)), rank_(rank) {
-  const bool own_processors = segment_->ranks() <= available_cpus();
+  const bool own_processors = have_own_processors(segment_->ranks());
   n_hot_spins_ = own_processors ? 200 : 0;  // some microseconds: a short collective of ranks that come at once
   n_yields_ = own_processors ? 1000 : 20;   // half a millisecond, if nobody else wants the processor
 }

@@ -36,10 +36,10 @@ SimulationResult simulate(const Algorithm& algorithm, const SimulationJob& job, 
 // The algorithm of this name. Throws invalid_argument that names those there are.
 const Algorithm& find_algorithm(Operation operation, std::string_view name);
 
-// Measures the model of one host, or of two that hold a rank each, with a group of two ranks. Collective;
-// rank 0 gets the model, the other one an empty one. For messages of each of these sizes, which ascend and are two or
-// more, from 4 bytes on, the medians of what ranks do in a collective, since what a processor reads that another one
-// wrote has its own price:
+// Measures the model of one host, or of hosts that hold a rank each. Collective; rank 0 gets the model, as it and rank
+// 1 see it, the others an empty one. For messages of each of these sizes, which ascend and are two or more, from 4
+// bytes on, the medians of what ranks do in a collective, since what a processor reads that another one wrote has its
+// own price. In what a collective's ranks do all at once, ranks 2 and 3, 4 and 5, ... keep the machine as busy:
 //   local = remote  both_ways: an exchange that copies aside, less a copy of what the rank wrote last; one_way: a
 //   message
 //                   each way in turn, less both copies

@@ -50,10 +50,6 @@ void send_small_messages_at_once(const Descriptor& s) {
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 std::string Address::host() const {
   std::array<char, NI_MAXHOST> host{};
   if (::getnameinfo(pointer(*this), size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return "?";

@@ -13,28 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "gradus/runtime/descriptor.h"
+
 namespace gradus::comm {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// Owns a file descriptor.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor();
-
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using runtime::Descriptor;
 
 struct Address {
   sockaddr_storage storage{};

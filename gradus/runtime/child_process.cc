@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "gradus/core/error.h"
+#include "gradus/runtime/descriptor.h"
 
 extern char** environ;
 
@@ -27,25 +28,6 @@ namespace {
 
 // Bytes of one line that an error message quotes.
 constexpr std::size_t kQuotedBytes = 200;
-
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_ = -1;
-};
 
 struct Pipe {
   Descriptor read, write;

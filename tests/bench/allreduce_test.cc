@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "bench/bench.h"
 #include "bench/collective_values.h"
 #include "bench/collectives.h"
 #include "gradus/comm/algorithms.h"
+#include "gradus/comm/thread_transport.h"
 #include "gradus/core/error.h"
 #include "gradus/core/file.h"
 #include "tests/core/temporary_folder.h"
@@ -162,6 +164,33 @@ TEST(Validate, ComparesEachAlgorithmThatIsMadeOfExchanges) {
     if (std::holds_alternative<double>(at(row, "error"))) seen.push_back(text_at(row, "algorithm"));
   });
   EXPECT_THAT(seen, ElementsAre("ring", "pairwise", "doubling", "rabenseifner", "parameter-server"));
+}
+
+TEST(Validate, OfManyRanksMeasuresTheModelOnTwo) {
+  std::vector<int64_t> ranks;
+  allreduce_validate({.measured = {.algorithm = "ring", .ranks = 3, .bytes = {8, 4096}, .rounds = 1}},
+                     [&](const Row& row) { ranks.push_back(number_at(row, "ranks")); });
+  EXPECT_THAT(ranks, ElementsAre(3, 3));
+}
+
+TEST(Job, ItsFirstRankHasTheRows) {
+  const comm::ThreadWorld world(2);
+  std::vector<int64_t> rows(2);
+  const auto rank = [&](int r) {
+    comm::Group job(world.transport(r));
+    const AllreduceOptions options{.algorithm = "ring", .ranks = 2, .bytes = {64}, .rounds = 1, .job = &job};
+    EXPECT_TRUE(allreduce(options, [&](const Row& row) {
+      EXPECT_EQ(number_at(row, "wrong"), 0);
+      ++rows[static_cast<size_t>(r)];
+    }));
+    AllreduceOptions wrong = options;
+    wrong.ranks = 3;
+    EXPECT_THAT(refusal(wrong), HasSubstr("3 ranks were asked for, but the job has 2"));
+  };
+  std::thread other([&] { rank(1); });
+  rank(0);
+  other.join();
+  EXPECT_THAT(rows, ElementsAre(1, 0));
 }
 
 TEST(Trace, TheRingOnFourRanksIsTheTextbooksPicture) {

@@ -13,6 +13,7 @@
 #include "gradus/core/rng.h"
 #include "gradus/kernels/combine.h"
 #include "tests/comm/tcp_ranks.h"
+#include "tests/comm/vectors.h"
 
 namespace gradus::comm {
 namespace {
@@ -22,23 +23,6 @@ using std::chrono::steady_clock;
 using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-std::vector<float> vector_of(int rank, int64_t n) {
-  Rng rng(11, Purpose::data, static_cast<uint64_t>(rank));
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.uniform() * 2 - 1);
-  return x;
-}
-
-std::vector<float> serial_sum(int P, int64_t n) {
-  std::vector<std::vector<float>> xs;
-  std::vector<const void*> pointers;
-  for (int r = 0; r < P; ++r) xs.push_back(vector_of(r, n));
-  for (const auto& x : xs) pointers.push_back(x.data());
-  std::vector<float> y(static_cast<size_t>(n));
-  kernels::combine(ReduceOp::sum, DType::f32, pointers, y.data(), n);
-  return y;
-}
 
 using FaultsOf = std::function<Faults(int rank)>;
 

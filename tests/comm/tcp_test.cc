@@ -13,6 +13,7 @@
 #include "gradus/core/rng.h"
 #include "gradus/kernels/combine.h"
 #include "tests/comm/tcp_ranks.h"
+#include "tests/comm/vectors.h"
 
 namespace gradus::comm {
 namespace {
@@ -23,23 +24,6 @@ using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::vector<float> vector_of(int rank, int64_t n) {
-  Rng rng(7, Purpose::data, static_cast<uint64_t>(rank));
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.uniform() * 2 - 1);
-  return x;
-}
-
-std::vector<float> serial_sum(int P, int64_t n) {
-  std::vector<std::vector<float>> xs;
-  std::vector<const void*> pointers;
-  for (int r = 0; r < P; ++r) xs.push_back(vector_of(r, n));
-  for (const auto& x : xs) pointers.push_back(x.data());
-  std::vector<float> y(static_cast<size_t>(n));
-  kernels::combine(ReduceOp::sum, DType::f32, pointers, y.data(), n);
-  return y;
-}
 
 TEST(Tcp, CanonicalSumsHaveTheBitsOfTheSerialTree) {
   for (const int P : {1, 2, 3, 4, 5, 8}) {
