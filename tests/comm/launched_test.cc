@@ -1,9 +1,11 @@
 // Whole jobs: this very program, launched as ranks that are processes, some of which are killed or stopped.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -52,8 +54,9 @@ void work_as_rank() {
 TEST(LaunchedRank, DISABLED_Works) {
   try {
     work_as_rank();
-  } catch (const Error&) {
-    ::_exit(1);  // its words are in the monitor's file
+  } catch (const Error& e) {
+    fmt::print(stderr, "{}\n", e.what());  // in the monitor's file too, but for an error before there is a monitor
+    ::_exit(1);
   }
 }
 
@@ -91,7 +94,9 @@ INSTANTIATE_TEST_SUITE_P(Over, LaunchedJob,
 
 TEST_P(LaunchedJob, ALostRankIsNamedByTheOthers) {
   EXPECT_NE(run(0), 0);
+  SCOPED_TRACE(fmt::format("{}", fmt::join(lines_, "\n")));
   for (const int r : {0, 2}) {
+    ASSERT_TRUE(std::filesystem::exists(folder_ / fmt::format("rank-{}.json", r))) << "no monitor on rank " << r;
     EXPECT_EQ(status_of(r)["state"], "failed");
     EXPECT_THAT(status_of(r)["error"].get<std::string>(), HasSubstr("rank 1"));
     const std::string recorder = read_file(folder_ / fmt::format("rank-{}.jsonl", r));
@@ -102,7 +107,7 @@ TEST_P(LaunchedJob, ALostRankIsNamedByTheOthers) {
 
 TEST_P(LaunchedJob, StartsAgainAndEnds) {
   if (GetParam().fault == std::string("stop")) GTEST_SKIP() << "it is the same once the rank is lost";
-  EXPECT_EQ(run(1), 0);
+  EXPECT_EQ(run(1), 0) << fmt::format("{}", fmt::join(lines_, "\n"));
   EXPECT_THAT(lines_, Contains(HasSubstr("starting again, 1 of 1")));
   for (int r = 0; r < 3; ++r) {
     EXPECT_EQ(status_of(r)["state"], "left");
