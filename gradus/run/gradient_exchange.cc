@@ -37,6 +37,15 @@ GradientExchange::GradientExchange(optim::AdamW& optimiser, Ranks& ranks)
   };
 }
 
+GradientExchange::~GradientExchange() {
+  if (!backward_goes_on_ || next_ == 0) return;  // nothing is under way
+  ranks_.abort(Error(ErrorCode::peer_lost, fmt::format("rank {} left a step of training", ranks_.rank())));
+  try {
+    ranks_.wait();
+  } catch (const std::exception&) {  // what was under way has ended, and nobody asks how
+  }
+}
+
 void GradientExchange::begin() {
   tree_.reset();
   for (size_t b = 0; b < buckets_.size(); ++b) {

@@ -22,6 +22,10 @@ class GradientExchange {
   // Both outlive the object. The parameters' gradients become views of buckets; with ZeRO the optimiser takes this
   // rank's pieces.
   GradientExchange(optim::AdamW& optimiser, Ranks& ranks);
+  // A step that an exception ended ends on all ranks: what the communication thread has in hand uses this object.
+  ~GradientExchange();
+  GradientExchange(const GradientExchange&) = delete;
+  GradientExchange& operator=(const GradientExchange&) = delete;
 
   // A step: begin, backward passes of each shard with hooks(), add_shard between two shards, finish.
   void begin();

@@ -175,6 +175,31 @@ TEST(GradientExchange, AFailureOnOneRankEndsAll) {
   for (const std::string& e : errors) EXPECT_NE(e.find("the disk of rank 2 is full"), std::string::npos) << e;
 }
 
+TEST(GradientExchange, AStepThatEndsWhileGradientsTravelEndsOnAllRanks) {
+  const comm::ThreadWorld world(2);
+  std::vector<std::string> errors(2);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      Ranks ranks(std::make_unique<comm::Group>(world.transport(r)), {.bucket_mb = 1e-6});
+      try {
+        Net net;
+        TrainStep step(net.optimiser, {}, nullptr, &ranks);
+        step.run(0, 0.01, [&](int64_t shard, const auto& backward) {
+          net.accumulate(0, shard, backward);  // every bucket is on its way
+          if (shard == 1) fail(ErrorCode::io, "the disk of rank 1 is full");
+        });
+        ranks.group().barrier();
+      } catch (const Error& e) {
+        errors[static_cast<size_t>(r)] = e.what();
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_NE(errors[1].find("the disk of rank 1 is full"), std::string::npos) << errors[1];
+  EXPECT_NE(errors[0].find("rank 1 left a step"), std::string::npos) << errors[0];
+}
+
 TEST(ParallelConfig, RefusesShardsThatWouldDependOnTheRanks) {
   EXPECT_NO_THROW((ParallelConfig{.shards = 8}.check(4)));
   EXPECT_NO_THROW((ParallelConfig{.shards = 6}.check(3)));
