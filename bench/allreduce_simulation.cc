@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <set>
 
 #include "bench/bench.h"
 #include "bench/collectives.h"
@@ -79,12 +80,13 @@ std::vector<size_t> message_sizes(const AllreduceOptions& options) {
   return sizes;
 }
 
-// Those of the messages that the algorithms make of a vector: a slice, a half, all.
+// Those of the messages that the algorithms make of a vector: a slice, a half, all. And 8 bytes, by which the costs of
+// a call are told from those of its messages.
 std::vector<size_t> message_sizes(int64_t bytes, int ranks) {
-  const size_t n = std::max<size_t>(static_cast<size_t>(bytes), 8), slice = n / static_cast<size_t>(ranks);
-  std::vector<size_t> sizes = {std::max<size_t>(slice - slice % sizeof(float), sizeof(float)), n / 2, n};
-  sizes.erase(sizes.begin(), sizes.begin() + (sizes[0] == sizes[1] ? 1 : 0));
-  return sizes;
+  const size_t n = static_cast<size_t>(bytes), slice = n / static_cast<size_t>(ranks);
+  std::set<size_t> sizes = {8};
+  for (const size_t size : {slice - slice % sizeof(float), n / 2, n}) sizes.insert(std::max(size, sizeof(float)));
+  return {sizes.begin(), sizes.end()};
 }
 
 bool wanted(const AllreduceOptions& options, std::string_view algorithm) {

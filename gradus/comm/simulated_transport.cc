@@ -193,12 +193,17 @@ class SimulatedArithmetic final : public Arithmetic {
   void combine_all(std::span<const void* const> xs, void* y, int64_t count) override { combine_tree(xs, y, count); }
   void finish(void*, int64_t) override {}
   void copy(const void*, void* y, size_t bytes) override {
-    const size_t offset = reinterpret_cast<uintptr_t>(y) - reinterpret_cast<uintptr_t>(world_.aside.data());
-    const Curve& cost = offset < world_.aside.size() ? world_.model.copy_aside : world_.model.copy;
-    if (bytes > 0) world_.rank(rank_).clock += cost(bytes);
+    if (bytes > 0) world_.rank(rank_).clock += copying(y)(bytes);
   }
 
  private:
+  const Curve& copying(const void* y) const {
+    const Rank& me = world_.rank(rank_);
+    if (me.in_sink && me.out.to == kNobody) return world_.model.copy_one_way;
+    const size_t offset = reinterpret_cast<uintptr_t>(y) - reinterpret_cast<uintptr_t>(world_.aside.data());
+    return offset < world_.aside.size() ? world_.model.copy_aside : world_.model.copy;
+  }
+
   void reduce(double times, int64_t count) {
     Rank& me = world_.rank(rank_);
     const Curve& cost = me.in_sink ? world_.model.reduce : world_.model.combine;

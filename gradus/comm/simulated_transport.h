@@ -54,9 +54,9 @@ struct Link {
 struct NetworkModel {
   Link local{}, remote{};  // within a host, and between hosts
   // Of what arrives, nothing for 0 bytes: kappa n, where it is copied into the vector, which other ranks have read, or
-  // aside into scratch; gamma n, where it is reduced. And combine: gamma n of what arrived before, of one of two
-  // inputs.
-  Curve copy{}, copy_aside{}, reduce{}, combine{};
+  // aside into scratch, or by a rank that only receives; gamma n, where it is reduced. And combine: gamma n of what
+  // arrived before, of one of two inputs.
+  Curve copy{}, copy_aside{}, copy_one_way{}, reduce{}, combine{};
   double overlap = 0;          // the part of a message's time, 0 to 1, in which its bytes are copied or reduced already
   std::vector<int> host_of{};  // [P]; empty: one host
 };

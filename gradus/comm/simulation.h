@@ -38,14 +38,14 @@ const Algorithm& find_algorithm(Operation operation, std::string_view name);
 
 // Measures the model of one host, or of hosts that hold a rank each. Collective; rank 0 gets the model, as it and rank
 // 1 see it, the others an empty one. For messages of each of these sizes, which ascend and are two or more, from 4
-// bytes on, the medians of what ranks do in a collective, since what a processor reads that another one wrote has its
-// own price. In what a collective's ranks do all at once, ranks 2 and 3, 4 and 5, ... keep the machine as busy:
-//   local = remote  both_ways: an exchange that copies aside, less a copy of what the rank wrote last; one_way: a
-//   message
-//                   each way in turn, less both copies
-//   copy, reduce    the two exchanges of the ring, less the message
-//   copy_aside      what the rank wrote last
-//   combine         what an exchange has copied aside
+// bytes on, it takes what ranks usually need in a collective, since what a processor reads that another one wrote has
+// its own price. In what a collective's ranks do all at once, ranks 2 and 3, 4 and 5, ... keep the machine as busy:
+//   both_ways      an exchange that copies aside, less a copy of what the rank wrote last; the same local and remote
+//   copy, reduce   the two exchanges of the ring, less the message
+//   copy_aside     what the rank wrote last
+//   combine        what an exchange has copied aside
+//   one_way, copy_one_way  of a message there, its reduction and a message back, half of what the reduction leaves: the
+//                          copy at most what it costs the ring, and the rest the message
 // Pipelining is part of what is measured, so `overlap` is 0.
 NetworkModel calibrate(Group& group, std::span<const size_t> sizes);
 
