@@ -6,6 +6,7 @@
 #include "gradus/core/rng.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
+#include "gradus/kernels/embedding.h"
 
 namespace gradus::nn {
 
@@ -97,26 +98,78 @@ kernels::AttentionShape Transformer::attention_shape() const {
 }
 
 KeyValueCache Transformer::make_cache(int64_t n_pages) const {
-  KeyValueCache cache{.layers = {}, .n_pages = n_pages};
+  KeyValueCache cache{.layers = {}, .n_pages = n_pages, .drafted_keys = {}, .drafted_values = {}};
+  cache.drafted_keys.resize(static_cast<size_t>(config_.layers));
+  cache.drafted_values.resize(static_cast<size_t>(config_.layers));
   for (int64_t i = 0; i < config_.layers; ++i)
     cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(), formats_.matrices));
   return cache;
 }
 
-Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::KeyValuePages* pages) {
+namespace {
+
+// Attention over sequences and, in the rows after theirs, trees. What the trees' nodes have in k and v is set aside.
+Var attention_with_trees(Var q, Var k, Var v, const TokenBatch& batch, const kernels::AttentionShape& shape,
+                         size_t layer, KeyValueCache& cache) {
+  GRADUS_CHECK(!q.tape->recording());
+  const int64_t rows = batch.rows(), first = rows - batch.tree_rows();
+  Tensor o = Tensor::empty(q.value().shape(), q.value().dtype());
+  Tensor lse = Tensor::empty({rows, shape.heads}, kernels::computed_in(o.dtype()));
+  Tensor o_trees = o.rows(first, rows), lse_trees = lse.rows(first, rows);
+  const Tensor keys = k.value().rows(first, rows), values = v.value().rows(first, rows);
+  if (first > 0) {
+    Tensor o_sequences = o.rows(0, first), lse_sequences = lse.rows(0, first);
+    kernels::AttentionLayout layout = batch.layout();
+    layout.key_positions = layout.key_positions.first(static_cast<size_t>(first));
+    layout.block_table = layout.block_table.first(static_cast<size_t>(batch.n_sequences() * batch.max_blocks));
+    kernels::store_keys_values(k.value().rows(0, first), v.value().rows(0, first), layout, shape, cache.layers[layer]);
+    kernels::attention_forward(q.value().rows(0, first), cache.layers[layer], layout, shape, o_sequences,
+                               lse_sequences);
+  }
+  kernels::attention_tree(q.value().rows(first, rows), keys, values, cache.layers[layer], batch.tree_layout(),
+                          {batch.prefix_lengths, batch.parents}, shape, o_trees, lse_trees);
+  cache.drafted_keys[layer] = keys;
+  cache.drafted_values[layer] = values;
+  return q.tape->emit(std::move(o), false);
+}
+
+}  // namespace
+
+void KeyValueCache::keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
+                                 const kernels::AttentionShape& shape) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Shape kept{static_cast<int64_t>(rows.size()), drafted_keys[i].dim(1)};
+    Tensor k = Tensor::empty(kept, drafted_keys[i].dtype()), v = Tensor::empty(kept, drafted_values[i].dtype());
+    kernels::embedding(rows, drafted_keys[i], k);
+    kernels::embedding(rows, drafted_values[i], v);
+    kernels::store_keys_values(k, v, layout, shape, layers[i]);
+  }
+}
+
+void KeyValueCache::copy_page(int32_t from, int32_t to) {
+  for (kernels::KeyValuePages& pages : layers) {
+    for (Tensor* x : {&pages.keys, &pages.values}) x->rows(to, to + 1).copy_from(x->rows(from, from + 1));
+  }
+}
+
+Var Transformer::block(Var x, size_t layer, const TokenBatch& batch, KeyValueCache* cache) {
+  const Layer& w = layers_[layer];
   const Var h = rms_norm(x, *w.input_norm, config_.norm_eps);
   const Var q = rope(linear(h, *w.q, w.q_bias), batch.rotary_positions(), config_.heads, rope_);
   const Var k = rope(linear(h, *w.k, w.k_bias), batch.rotary_positions(), config_.kv_heads, rope_);
   const Var v = linear(h, *w.v, w.v_bias);
-  x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages, batch.key_rows), *w.o));
+  const Var a = batch.n_trees() > 0 ? attention_with_trees(q, k, v, batch, attention_shape(), layer, *cache)
+                                    : attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages,
+                                                cache != nullptr ? &cache->layers[layer] : nullptr, batch.key_rows);
+  x = add(x, linear(a, *w.o));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
   return add(x, linear(swiglu(linear(g, *w.gate), linear(g, *w.up)), *w.down));
 }
 
 Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache) {
   Var x = embedding(tape, batch.ids, *embedding_);
-  for (size_t i = 0; i < layers_.size(); ++i)
-    x = block(x, layers_[i], batch, cache != nullptr ? &cache->layers[i] : nullptr);
+  GRADUS_CHECK(batch.n_trees() == 0 || cache != nullptr);
+  for (size_t i = 0; i < layers_.size(); ++i) x = block(x, i, batch, cache);
   return rms_norm(x, *final_norm_, config_.norm_eps);
 }
 

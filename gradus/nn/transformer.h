@@ -22,6 +22,14 @@ using autograd::Var;
 struct KeyValueCache {
   std::vector<kernels::KeyValuePages> layers;
   int64_t n_pages = 0;
+  // Of the last pass's trees, [tree rows, G * D] in each layer: in no page until `keep_drafted`.
+  std::vector<Tensor> drafted_keys, drafted_values;
+
+  // Stores the keys and values of these rows of the trees, in their layout's order, at its positions.
+  void keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
+                    const kernels::AttentionShape& shape);
+  // Page `to` becomes a copy of `from`.
+  void copy_page(int32_t from, int32_t to);
 };
 
 class Transformer {
@@ -66,7 +74,7 @@ class Transformer {
     Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   };
   Parameter* make_parameter(std::string name, Shape shape);
-  Var block(Var x, const Layer& layer, const TokenBatch& batch, kernels::KeyValuePages* pages);
+  Var block(Var x, size_t layer, const TokenBatch& batch, KeyValueCache* cache);
 
   TransformerConfig config_;
   PrecisionFormats formats_;
