@@ -237,6 +237,12 @@ Var swiglu(Var gate, Var up) {
   return out;
 }
 
+Var silu(Var x) {
+  Tensor ones = like(x.value());
+  kernels::fill(ones, 1.0);
+  return swiglu(x, x.tape->constant(std::move(ones)));
+}
+
 namespace {
 
 using Activate = void (*)(const Tensor& x, Tensor& y);

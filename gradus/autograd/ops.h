@@ -38,6 +38,9 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
 // silu(gate) * up.
 Var swiglu(Var gate, Var up);
 
+// x * sigmoid(x): swiglu beside ones.
+Var silu(Var x);
+
 // kernels::relu, kernels::tanh.
 Var relu(Var x);
 Var tanh(Var x);
