@@ -110,8 +110,8 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
   const Var out = tape.emit(std::move(y), true);
   if (tape.recording()) {
     tape.record<Backward>(x, weight, bias, out);
-    tape.note_gradient(weight);
-    if (bias != nullptr) tape.note_gradient(*bias);
+    if (!weight.frozen) tape.note_gradient(weight);
+    if (bias != nullptr && !bias->frozen) tape.note_gradient(*bias);
   }
   return out;
 }
@@ -338,7 +338,7 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
                                    lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
                                    d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
         const Tensor d_logits = kernels::converted(d_wide_logits, dtype);
-        kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
+        if (!weight.frozen) kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
         Tensor d_h = wide_like(h);
         kernels::gemm(d_logits, weight.value, d_h);
         kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
@@ -360,7 +360,7 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
   const Var out = tape.emit(std::move(log_p), true);
   if (tape.recording()) {
     tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
-    tape.note_gradient(weight);
+    if (!weight.frozen) tape.note_gradient(weight);
   }
   return out;
 }

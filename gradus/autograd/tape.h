@@ -28,6 +28,7 @@ struct Parameter {
   kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
   Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
   bool frozen = false;                // gradients flow through it, and none into it
+  double rate = 1.0;                  // times the optimiser's learning rate
 
   // What a checkpoint keeps and an initialiser writes; call `changed` after writing.
   Tensor& weights() { return master.defined() ? master : value; }

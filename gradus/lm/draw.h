@@ -17,8 +17,8 @@ struct DrawFilters {
   double min_p = 0.0;               // only those at least min_p times as likely as the likeliest
   double repetition_penalty = 1.0;  // for tokens of the text: positive logits are divided by it, negative ones
                                     // multiplied (Keskar et al. 2019, arXiv 1909.05858, section 4.1)
-  double presence_penalty = 0.0;   // off the logits of tokens of the response
-  double frequency_penalty = 0.0;  // off them for each time
+  double presence_penalty = 0.0;    // off the logits of tokens of the response
+  double frequency_penalty = 0.0;   // off them for each time
 
   bool operator==(const DrawFilters&) const = default;
   bool narrow() const { return top_k > 0 || top_p < 1 || min_p > 0 || penalise(); }

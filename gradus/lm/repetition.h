@@ -7,7 +7,7 @@
 namespace gradus::lm {
 
 struct Repetition {
-  int64_t length = 0;                        // of the end that stood there before; 0: none did
+  int64_t length = 0;                       // of the end that stood there before; 0: none did
   std::span<const int32_t> continuation{};  // what came after it, at most as long as asked for
 };
 

@@ -77,8 +77,8 @@ class Growth {
     const TextGuesses& text = texts_[i];
     const auto d = static_cast<size_t>(depth - 1);
     if (depth > text.deepest) return;
-    const bool exists = rank == kOfPath ? d < text.path.size()
-                                        : d < text.at_depth.size() && rank < std::ssize(text.at_depth[d]);
+    const bool exists =
+        rank == kOfPath ? d < text.path.size() : d < text.at_depth.size() && rank < std::ssize(text.at_depth[d]);
     if (!exists) return;
     Next n{.chance = 0, .text = i, .parent = parent, .depth = depth, .rank = rank, .before = before};
     n.chance = before * guess_of(n).chance;

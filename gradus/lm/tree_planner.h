@@ -14,8 +14,8 @@ namespace gradus::lm {
 // A guess at the token at some depth below a text's last one.
 struct Guess {
   int32_t token = 0;
-  double chance = 0;  // that it is right, given that all before it is
-  int32_t source = 0;  // whose guess, for whoever learns from what became of it
+  double chance = 0;      // that it is right, given that all before it is
+  int32_t source = 0;     // whose guess, for whoever learns from what became of it
   double confidence = 0;  // what the source says
 };
 

@@ -23,9 +23,8 @@ double assumed_cost(int64_t rows) {
 }
 
 void sort_choices(MedusaChoices& choices) {
-  std::ranges::sort(choices, [](const auto& a, const auto& b) {
-    return a.size() != b.size() ? a.size() < b.size() : a < b;
-  });
+  std::ranges::sort(choices,
+                    [](const auto& a, const auto& b) { return a.size() != b.size() ? a.size() < b.size() : a < b; });
 }
 
 }  // namespace
@@ -61,7 +60,8 @@ MedusaChoices parse_choices(std::string_view json, std::string_view origin) {
     if (!path.is_array() || path.empty()) bad(fmt::format("{} is no list of ranks", path.dump()));
     std::vector<int32_t>& ranks = choices.emplace_back();
     for (const auto& rank : path) {
-      if (!rank.is_number_integer() || rank < 0 || rank > 255) bad(fmt::format("{} is no rank of a guess", rank.dump()));
+      if (!rank.is_number_integer() || rank < 0 || rank > 255)
+        bad(fmt::format("{} is no rank of a guess", rank.dump()));
       ranks.push_back(rank.get<int32_t>());
     }
   }
@@ -70,7 +70,8 @@ MedusaChoices parse_choices(std::string_view json, std::string_view origin) {
   std::set<std::vector<int32_t>> known;
   for (const std::vector<int32_t>& path : choices) {
     const std::vector<int32_t> before(path.begin(), path.end() - 1);
-    if (!before.empty() && !known.contains(before)) bad(fmt::format("the path [{}] has no node above it", fmt::join(path, ", ")));
+    if (!before.empty() && !known.contains(before))
+      bad(fmt::format("the path [{}] has no node above it", fmt::join(path, ", ")));
     if (!known.insert(path).second) bad(fmt::format("the path [{}] is there twice", fmt::join(path, ", ")));
   }
   return choices;
@@ -87,8 +88,7 @@ MedusaDrafter::MedusaDrafter(MedusaGuesser* guesser, int64_t heads, const Drafti
     require(static_cast<int64_t>(path.size()) <= n_heads_,
             "medusa: a path of the tree is {} deep, but there are {} heads; take a shallower tree, or train more heads",
             path.size(), n_heads_);
-    for (const int32_t rank : path)
-      config_.guesses_per_head = std::max<int64_t>(config_.guesses_per_head, rank + 1);
+    for (const int32_t rank : path) config_.guesses_per_head = std::max<int64_t>(config_.guesses_per_head, rank + 1);
   }
 }
 
@@ -159,8 +159,8 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
   }
   TreePlan plan = plan_trees(guesses, lasts, rows, config_.most_nodes, config_.cost);
   if (with_heads) {
-    const double gain = plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) /
-                        plan.milliseconds;
+    const double gain =
+        plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) / plan.milliseconds;
     next_pause_ = gain >= kLeastGain ? 0 : std::clamp<int64_t>(2 * next_pause_, 4, kLongestPause);
     pause_ = next_pause_;
   }
@@ -170,9 +170,8 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
 
 // Each child of a node that was reached, and after which the text went on, was right or wrong.
 void MedusaDrafter::observe(const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) {
-  const auto planned = std::ranges::find_if(planned_, [&](const PlannedTree& p) {
-    return p.tree.tokens == tree.tokens && p.tree.parents == tree.parents;
-  });
+  const auto planned = std::ranges::find_if(
+      planned_, [&](const PlannedTree& p) { return p.tree.tokens == tree.tokens && p.tree.parents == tree.parents; });
   if (planned == planned_.end()) return;
   const std::span<const int32_t> judged = went_on ? accepted : accepted.first(accepted.size() - 1);
   for (size_t i = 0; i < judged.size(); ++i) {

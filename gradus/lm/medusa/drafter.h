@@ -64,7 +64,7 @@ class MedusaDrafter final : public Drafter {
   int64_t n_heads_;
   DraftingConfig config_;
   std::vector<DraftChances> chances_;
-  std::vector<PlannedTree> planned_;   // the last step's
+  std::vector<PlannedTree> planned_;    // the last step's
   int64_t pause_ = 0, next_pause_ = 0;  // steps for which the heads are not asked, since they did not pay
 };
 

@@ -83,8 +83,8 @@ std::vector<int32_t> largest(std::span<const float> z, size_t most) {
   std::vector<int32_t> top;  // descending
   for (size_t i = 0; i < z.size(); ++i) {
     if (top.size() == most && !(z[i] > z[static_cast<size_t>(top.back())])) continue;
-    const auto place = std::ranges::upper_bound(top, z[i], std::greater<>(),
-                                                [&](int32_t j) { return z[static_cast<size_t>(j)]; });
+    const auto place =
+        std::ranges::upper_bound(top, z[i], std::greater<>(), [&](int32_t j) { return z[static_cast<size_t>(j)]; });
     top.insert(place, static_cast<int32_t>(i));
     if (top.size() > most) top.pop_back();
   }

@@ -3,7 +3,7 @@
 //
 // Notation: x [rows, C] the final hidden state, normalised, from which the model's own head W predicts token t + 1.
 // Head k = 0, 1, ... predicts token t + 2 + k:
-//   h = x;   h = h + SiLU(W1 h + b1), layers times;   p_k = softmax(h W_k^T)                             (section 2.1.1)
+//   h = x;   h = h + SiLU(W1 h + b1), layers times;   p_k = softmax(h W_k^T) (section 2.1.1)
 // W_k is the model's own W, or with own_outputs a copy of it that is trained.
 // Differs: b1 begins at 0 as W1 does, so that every head begins as the model's own (the reference draws b1 at random).
 #pragma once
@@ -29,8 +29,8 @@ struct MedusaConfig {
 
 class MedusaHeads {
  public:
-  // For `trunk`, which outlives the object and whose precision the heads take. The heads' values are zero, but their own
-  // outputs a copy of the trunk's: each predicts what the trunk does.
+  // For `trunk`, which outlives the object and whose precision the heads take. The heads' values are zero, but their
+  // own outputs a copy of the trunk's: each predicts what the trunk does.
   MedusaHeads(nn::Transformer& trunk, const MedusaConfig& config);
   MedusaHeads(const MedusaHeads&) = delete;
   MedusaHeads& operator=(const MedusaHeads&) = delete;
