@@ -287,7 +287,8 @@ void linear(const Tensor& x, std::span<const LinearMap> maps) {
   bool streamed = maps.size() <= kMost;
   for (const LinearMap& map : maps) {
     check(x, map.weight, map.y, {.transpose_b = true});
-    if (map.bias != nullptr) require_tensor("linear", "bias", *map.bias, {map.y.dim(1)}, map.y, computed_in(map.y.dtype()));
+    if (map.bias != nullptr)
+      require_tensor("linear", "bias", *map.bias, {map.y.dim(1)}, map.y, computed_in(map.y.dtype()));
     streamed = streamed && !is_reference(x) && is_streamed(x, map.weight, map.y, {.transpose_b = true});
   }
   if (!streamed) return each();

@@ -54,9 +54,9 @@ void linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Ten
 // Several linear maps of one X, each with the bits of gemm or linear alone. Few rows of X go through all of them in one
 // parallel region.
 struct LinearMap {
-  const Tensor& weight;         // [N, K]
-  const Tensor* bias = nullptr; // [N] or null
-  Tensor& y;                    // [M, N]
+  const Tensor& weight;          // [N, K]
+  const Tensor* bias = nullptr;  // [N] or null
+  Tensor& y;                     // [M, N]
 };
 void linear(const Tensor& x, std::span<const LinearMap> maps);
 

@@ -42,7 +42,6 @@ class Generation {
     const int64_t blocks = (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
     cache_ = model.transformer().make_cache(batch * blocks);
     for (int64_t p = batch * blocks; p-- > 0;) free_pages_.push_back(static_cast<int32_t>(p));
-    model.transformer().pack();
   }
 
   bool done() const { return next_ == requests_.size() && running_.empty(); }

@@ -10,7 +10,7 @@
 namespace gradus::nn {
 
 Transformer::Transformer(const TransformerConfig& config, Precision precision)
-    : config_(config.resolved()), formats_(formats(precision)) {
+    : config_(config.resolved()), formats_(formats(precision)), matrices_(formats_.matrices) {
   const TransformerConfig& c = config_;
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
   embedding_ = make_parameter("model.embed_tokens.weight", {c.n_vocab, c.width});
@@ -41,7 +41,7 @@ Transformer::Transformer(const TransformerConfig& config, Precision precision)
 Parameter* Transformer::make_parameter(std::string name, Shape shape) {
   const bool is_matrix = shape.rank() == 2;
   storage_.push_back({.name = std::move(name),
-                      .value = Tensor::zeros(shape, is_matrix ? formats_.matrices : formats_.vectors),
+                      .value = is_matrix ? matrices_.zeros(shape) : Tensor::zeros(shape, formats_.vectors),
                       .grad = {}});
   if (is_matrix && formats_.master) storage_.back().master = Tensor::zeros(shape, formats_.vectors);
   order_.push_back(&storage_.back());
@@ -81,14 +81,6 @@ void Transformer::drop_master_weights() {
   for (Parameter* p : order_) p->master = {};
 }
 
-void Transformer::pack() {
-  for (Parameter* p : order_) {
-    const bool is_input_table = p == embedding_ && !config_.tie_embeddings;
-    if (p->value.rank() == 2 && !is_input_table && !p->packed.panels.defined())
-      p->packed = kernels::pack_matrix(p->value, true);
-  }
-}
-
 kernels::AttentionShape Transformer::attention_shape() const {
   return {.heads = config_.heads,
           .kv_heads = config_.kv_heads,
@@ -105,12 +97,14 @@ KeyValueCache Transformer::make_cache(int64_t n_pages) const {
 
 Var Transformer::block(Var x, const Layer& w, const TokenBatch& batch, kernels::KeyValuePages* pages) {
   const Var h = rms_norm(x, *w.input_norm, config_.norm_eps);
-  const Var q = rope(linear(h, *w.q, w.q_bias), batch.rotary_positions(), config_.heads, rope_);
-  const Var k = rope(linear(h, *w.k, w.k_bias), batch.rotary_positions(), config_.kv_heads, rope_);
-  const Var v = linear(h, *w.v, w.v_bias);
+  const auto [heads, kv_heads, v] = linear(
+      h, std::array{LinearWeights{*w.q, w.q_bias}, LinearWeights{*w.k, w.k_bias}, LinearWeights{*w.v, w.v_bias}});
+  const Var q = rope(heads, batch.rotary_positions(), config_.heads, rope_);
+  const Var k = rope(kv_heads, batch.rotary_positions(), config_.kv_heads, rope_);
   x = add(x, linear(attention(q, k, v, batch.layout(), attention_shape(), batch.n_pages, pages, batch.key_rows), *w.o));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
-  return add(x, linear(swiglu(linear(g, *w.gate), linear(g, *w.up)), *w.down));
+  const auto [gate, up] = linear(g, std::array{LinearWeights{*w.gate}, LinearWeights{*w.up}});
+  return add(x, linear(swiglu(gate, up), *w.down));
 }
 
 Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache) {
@@ -122,12 +116,7 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cach
 
 Tensor Transformer::logits(const Tensor& hidden) {
   Tensor out = Tensor::empty({hidden.dim(0), config_.n_vocab}, formats_.vectors);
-  Parameter& w = head();
-  if (w.packed.panels.defined()) {
-    kernels::gemm(hidden, w.packed, out);
-  } else {
-    kernels::gemm(hidden, w.value, out, {.transpose_b = true});
-  }
+  kernels::gemm(hidden, head().value, out, {.transpose_b = true});
   return out;
 }
 

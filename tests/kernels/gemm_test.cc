@@ -11,7 +11,7 @@ namespace gradus::kernels {
 namespace {
 
 constexpr GemmBackend kBackends[] = {GemmBackend::automatic, GemmBackend::highway, GemmBackend::onednn,
-                                      GemmBackend::streamed};
+                                     GemmBackend::streamed};
 
 // Forces each backend in turn; afterwards the one before is chosen again.
 template <class Body>

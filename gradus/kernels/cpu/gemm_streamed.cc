@@ -117,8 +117,8 @@ HWY_INLINE void Tile(WeightRows<T> g, const float* HWY_RESTRICT x, int64_t k, in
                      float (*HWY_RESTRICT sum)[kColumns]) {
   using Lane = WeightLane<T>;
   constexpr D d;
-  constexpr int kStep = Lane::kParts * kRows;                  // of x, from a lane to the next
-  constexpr int kLineLanes = kLine / Lane::kBytes;             // lanes of a line of W
+  constexpr int kStep = Lane::kParts * kRows;       // of x, from a lane to the next
+  constexpr int kLineLanes = kLine / Lane::kBytes;  // lanes of a line of W
   constexpr int kLineNumbers = kLineLanes * Lane::kNumbers;
   constexpr int kWRows = kTiles * kLanes;
   for (int64_t k0 = 0; k0 < k; k0 += k_block) {
@@ -252,8 +252,7 @@ void PackRows(const StreamedArguments& g, int64_t m0, int64_t n, int64_t rows, f
 
 // y = sum of n numbers, and the bias, rounded as StreamedOutput says.
 template <class T>
-HWY_INLINE void StoreSums(const float* HWY_RESTRICT sum, const float* HWY_RESTRICT bias, int64_t n,
-                          T* HWY_RESTRICT y) {
+HWY_INLINE void StoreSums(const float* HWY_RESTRICT sum, const float* HWY_RESTRICT bias, int64_t n, T* HWY_RESTRICT y) {
   constexpr D d;
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {

@@ -25,10 +25,10 @@ struct StreamedOutput {
 
 // Several products of the same X, as one parallel region.
 struct StreamedArguments {
-  DType dtype;             // of every W: f32 | bf16 | f16
-  int64_t m, k, k_block;   // m, k > 0
-  const void* x;           // [m, ldx] float (of f32 and f16) | BFloat16, zero in the column behind an odd k
-  int64_t ldx;             // of bf16 even, and ldx >= k
+  DType dtype;            // of every W: f32 | bf16 | f16
+  int64_t m, k, k_block;  // m, k > 0
+  const void* x;          // [m, ldx] float (of f32 and f16) | BFloat16, zero in the column behind an odd k
+  int64_t ldx;            // of bf16 even, and ldx >= k
   std::span<const StreamedOutput> outputs;
 };
 void gemm_streamed(const StreamedArguments& g);  // parallel on pool()
