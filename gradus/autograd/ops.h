@@ -4,6 +4,7 @@
 // and layouts handed in must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -21,6 +22,14 @@ Var rms_norm(Var x, Parameter& gain, double eps);
 
 // y = x W^T + b.   x [rows, in], weight.value [out, in], bias [out] or nullptr.
 Var linear(Var x, Parameter& weight, Parameter* bias = nullptr);
+
+// Several of them from one x; few rows go through all of them at once (kernels::linear).
+struct LinearWeights {
+  Parameter& weight;
+  Parameter* bias = nullptr;
+};
+std::array<Var, 2> linear(Var x, const std::array<LinearWeights, 2>& weights);
+std::array<Var, 3> linear(Var x, const std::array<LinearWeights, 3>& weights);
 
 // kernels::rope, out of place.   x [rows, heads * D].
 Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table);

@@ -25,7 +25,7 @@ struct Parameter {
   std::string name;
   Tensor value;  // what forward and backward read
   Tensor grad;
-  kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
+  kernels::PackedMatrix packed = {};  // of value^T, for few rows; empty unless Mlp::pack made it
   Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
   bool frozen = false;                // gradients flow through it, and none into it
   double rate = 1.0;                  // times the optimiser's learning rate

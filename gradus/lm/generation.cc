@@ -42,7 +42,6 @@ Generation::Generation(Model& model, const SamplerConfig& config, Drafter* draft
   const int64_t n_pages = batch * pages_for(longest + config.max_tokens);
   cache_ = model.transformer().make_cache(n_pages);
   pool_ = PagePool(n_pages);
-  model.transformer().pack();
 }
 
 void Generation::check() const {

@@ -17,7 +17,7 @@ constexpr int64_t kFirstPositions = 2048;  // of the rotary table
 }  // namespace
 
 Transformer::Transformer(const TransformerConfig& config, const TransformerOptions& options)
-    : config_(config.resolved()), formats_(formats(options.precision)) {
+    : config_(config.resolved()), formats_(formats(options.precision)), matrices_(formats_.matrices) {
   const TransformerConfig& c = config_;
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
   const auto make = [&](std::string name, Shape shape) { return make_parameter(std::move(name), shape, options); };
@@ -58,7 +58,8 @@ Transformer::Transformer(const TransformerConfig& config, const TransformerOptio
 Parameter* Transformer::make_parameter(std::string name, Shape shape, const TransformerOptions& options) {
   const bool is_matrix = shape.rank() == 2;
   const auto weights = [&](DType dtype) {
-    return options.weights ? options.weights(name, shape, dtype) : Tensor::zeros(shape, dtype);
+    if (options.weights) return options.weights(name, shape, dtype);
+    return is_matrix && dtype == formats_.matrices ? matrices_.zeros(shape) : Tensor::zeros(shape, dtype);
   };
   Tensor value = weights(is_matrix ? formats_.matrices : formats_.vectors), master;
   if (is_matrix && formats_.master && options.masters) master = weights(formats_.vectors);
@@ -99,14 +100,6 @@ void Transformer::allocate_gradients() {
 
 void Transformer::drop_master_weights() {
   for (Parameter* p : order_) p->master = {};
-}
-
-void Transformer::pack() {
-  for (Parameter* p : order_) {
-    const bool is_input_table = p == embedding_ && !config_.tie_embeddings;
-    if (p->value.rank() == 2 && !is_input_table && !p->packed.panels.defined())
-      p->packed = kernels::pack_matrix(p->value, true);
-  }
 }
 
 kernels::AttentionShape Transformer::attention_shape(int64_t layer) const {
@@ -186,14 +179,13 @@ void Transformer::extend_rope(const TokenBatch& batch) {
 Var Transformer::block(Var x, int64_t layer, const TokenBatch& batch, KeyValueCache* cache) {
   const Layer& w = layers_[static_cast<size_t>(layer)];
   const Var h = rms_norm(x, *w.input_norm, config_.norm_eps);
-  // A projection to heads, normalised and rotated.
-  const auto heads = [&](Parameter& weight, Parameter* bias, Parameter* norm, int64_t n) {
-    Var y = linear(h, weight, bias);
+  const auto [heads, kv_heads, v] = linear(
+      h, std::array{LinearWeights{*w.q, w.q_bias}, LinearWeights{*w.k, w.k_bias}, LinearWeights{*w.v, w.v_bias}});
+  const auto rotated = [&](Var y, Parameter* norm, int64_t n) {
     if (norm != nullptr) y = rms_norm(y, *norm, config_.norm_eps);
     return rope(y, batch.rotary_positions(), n, rope_);
   };
-  const Var q = heads(*w.q, w.q_bias, w.q_norm, config_.heads), k = heads(*w.k, w.k_bias, w.k_norm, config_.kv_heads);
-  const Var v = linear(h, *w.v, w.v_bias);
+  const Var q = rotated(heads, w.q_norm, config_.heads), k = rotated(kv_heads, w.k_norm, config_.kv_heads);
   const Var seen =
       batch.n_trees() > 0
           ? attention_with_trees(q, k, v, batch, attention_shape(layer), layer, *cache)
@@ -201,7 +193,8 @@ Var Transformer::block(Var x, int64_t layer, const TokenBatch& batch, KeyValueCa
                       cache != nullptr ? &cache->layers[static_cast<size_t>(layer)] : nullptr, batch.key_rows);
   x = add(x, linear(seen, *w.o, w.o_bias));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
-  return add(x, linear(swiglu(linear(g, *w.gate, w.gate_bias), linear(g, *w.up, w.up_bias)), *w.down, w.down_bias));
+  const auto [gate, up] = linear(g, std::array{LinearWeights{*w.gate, w.gate_bias}, LinearWeights{*w.up, w.up_bias}});
+  return add(x, linear(swiglu(gate, up), *w.down, w.down_bias));
 }
 
 Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache) {
@@ -214,12 +207,7 @@ Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cach
 
 Tensor Transformer::logits(const Tensor& hidden) {
   Tensor out = Tensor::empty({hidden.dim(0), config_.n_vocab}, formats_.vectors);
-  Parameter& w = head();
-  if (w.packed.panels.defined()) {
-    kernels::gemm(hidden, w.packed, out);
-  } else {
-    kernels::gemm(hidden, w.value, out, {.transpose_b = true});
-  }
+  kernels::gemm(hidden, head().value, out, {.transpose_b = true});
   return out;
 }
 

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/core/tensor_arena.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/token_batch.h"
 #include "gradus/nn/transformer_config.h"
 
 namespace gradus::nn {
 
+using autograd::LinearWeights;
 using autograd::Parameter;
 using autograd::Tape;
 using autograd::Var;
@@ -66,8 +68,6 @@ class Transformer {
   void allocate_gradients();
   // Gives the memory of master copies back: for a model that is only read.
   void drop_master_weights();
-  // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
-  void pack();
 
   // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or
   // position out of range.
@@ -92,6 +92,7 @@ class Transformer {
 
   TransformerConfig config_;
   PrecisionFormats formats_;
+  TensorArena matrices_;
   std::deque<Parameter> storage_;
   std::vector<Parameter*> order_;
   std::vector<Layer> layers_;
