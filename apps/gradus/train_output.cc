@@ -158,7 +158,7 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   };
   const auto own = parts(plan), wide = parts(in_fp32);
   if (options_.json) {
-    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}, {"shares", plan.shares}};
     for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
     for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
     return out_.json_line(line);
@@ -169,7 +169,9 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   for (size_t i = 0; i < own.size(); ++i) {
     rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
   }
-  out_.text(format_table({{"memory, MB"}, {std::string(precision), true}, {"fp32", true}}, rows));
+  const std::string title =
+      plan.shares == 1 ? "memory, MB" : fmt::format("memory of each of {} ranks, MB", plan.shares);
+  out_.text(format_table({{title}, {std::string(precision), true}, {"fp32", true}}, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {

@@ -26,15 +26,26 @@ struct Parameter {
   Tensor value;  // what forward and backward read
   Tensor grad;
   kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
-  Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
-  bool frozen = false;                // gradients flow through it, and none into it
+  Tensor master = {};   // in mixed precision: what the optimiser updates, wider than `value`; of its shape,
+                        // or where ranks share it out [n], this one's elements (optim::cut_masters)
+  bool frozen = false;  // gradients flow through it, and none into it
 
-  // What a checkpoint keeps and an initialiser writes; call `changed` after writing.
-  Tensor& weights() { return master.defined() ? master : value; }
-  const Tensor& weights() const { return master.defined() ? master : value; }
+  // What a checkpoint keeps and an initialiser writes; call `changed` after writing. Not of a master that is cut
+  // (run::whole_weights).
+  Tensor& weights() {
+    GRADUS_CHECK(has_all_weights());
+    return master.defined() ? master : value;
+  }
+  const Tensor& weights() const {
+    GRADUS_CHECK(has_all_weights());
+    return master.defined() ? master : value;
+  }
+  bool has_all_weights() const { return !master.defined() || master.numel() == value.numel(); }
+  DType weights_dtype() const { return master.defined() ? master.dtype() : value.dtype(); }
+
   void changed() {
     packed = {};
-    if (master.defined()) kernels::convert(master, value);
+    if (master.defined() && has_all_weights()) kernels::convert(master, value);
   }
 };
 

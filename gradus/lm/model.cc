@@ -20,7 +20,7 @@ Model Model::create(nn::TransformerConfig config, Tokenizer tokenizer, uint64_t 
 
 std::string Model::config_text() const {
   return config_json(config(), tokenizer_.eos_id(), tokenizer_.pad_id(),
-                     transformer_->parameters().front()->weights().dtype());
+                     transformer_->parameters().front()->weights_dtype());
 }
 
 std::string Model::tokenizer_text() const {

@@ -79,7 +79,7 @@ K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t s
       scaler_(scaler),
       ranks_(ranks),
       likelihood_(model.transformer(), config.temperature, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check(task.difficulties());
   model.transformer().allocate_gradients();
 }

@@ -32,8 +32,10 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   MemoryPlan plan;
   plan.parameters = n_matrices * half + n_vectors * full;
   plan.gradients = n_matrices * bytes_of(f.gradients) + n_vectors * full;
-  plan.moments = 2 * (n_matrices + n_vectors) * full;
-  plan.master = f.master ? n_matrices * full : 0;
+  const auto share = [&](int64_t n) { return (n + config.shares - 1) / config.shares; };
+  plan.shares = config.shares;
+  plan.moments = 2 * share(n_matrices + n_vectors) * full;
+  plan.master = f.master ? share(n_matrices) * full : 0;
 
   // A layer keeps: two norms, q and k before and after rotation, v, attention's result, its projection, two sums,
   // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps.

@@ -56,7 +56,7 @@ Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& con
       optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check();
   check_fits(model, text, config);
   model.transformer().allocate_gradients();

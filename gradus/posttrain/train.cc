@@ -138,9 +138,11 @@ TrainingOptions training_options(const TrainConfig& c, run::Ranks* ranks) {
           .ranks = ranks};
 }
 
-MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision) {
+MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision,
+                   const run::Ranks* ranks) {
   const int64_t warm_up_rows = c.sft.tokens > 0 ? c.sft.max_rows : 0;
   MemoryPlanConfig plan{.rows = c.pretrains() ? c.pretrain.max_rows : warm_up_rows, .threads = pool().size()};
+  if (ranks != nullptr && c.parallel.zero > 0) plan.shares = ranks->size();
   if (c.reinforces()) {
     plan.rows = std::max(plan.rows, c.k15.max_rows);
     plan.sampled_at_once = std::min(lm::SamplerConfig{}.max_batch, c.k15.prompts * c.k15.samples);
@@ -150,12 +152,13 @@ MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn:
 }
 
 // What a precision other than fp32 means here.
-void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer) {
+void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer,
+                    const run::Ranks* ranks) {
   const nn::PrecisionFormats& f = config.formats();
   if (f.precision == nn::Precision::fp32) return;
   if (observer.on_memory_plan) {
-    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision),
-                            plan_of(config, model.config(), nn::Precision::fp32));
+    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision, ranks),
+                            plan_of(config, model.config(), nn::Precision::fp32, ranks));
   }
   const bool native = kernels::active_isa() == kernels::Isa::avx512bf16 || kernels::active_isa() == kernels::Isa::ref;
   if (observer.on_note && f.matrices == DType::bf16 && !native) {
@@ -312,7 +315,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
     if (ranks != nullptr) observer.on_note(ranks->about());
     if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
   }
-  tell_precision(config, model, observer);
+  tell_precision(config, model, observer, ranks);
   return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr, ranks);
 }
 

@@ -6,6 +6,7 @@
 
 #include "gradus/core/json.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/run/whole_weights.h"
 
 namespace gradus::posttrain {
 
@@ -310,7 +311,10 @@ void Training::checkpoint(std::optional<double> score) {
   state_.optimiser_steps = moments_ != nullptr ? moments_->steps() : 0;
   run::Checkpoint c{
       .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
-  c.tensors["model.safetensors"] = model_.weights();
+  const std::vector<nn::Parameter*>& parameters = model_.transformer().parameters();
+  const std::vector<Tensor> weights = run::whole_weights(parameters, options_.ranks);
+  for (size_t i = 0; i < weights.size(); ++i)
+    c.tensors["model.safetensors"].emplace_back(parameters[i]->name, weights[i]);
   if (moments_ != nullptr) {
     NamedTensors& saved = c.tensors["trainer.safetensors"];
     const auto add = [&](const char* prefix, const std::vector<Tensor>& moments) {
@@ -337,7 +341,7 @@ void Training::restore(const run::Checkpoint& checkpoint) {
       const std::string wanted = prefix + p->name;
       const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
       if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
-          tensor->second.dtype() != kernels::computed_in(p->weights().dtype())) {
+          tensor->second.dtype() != kernels::computed_in(p->weights_dtype())) {
         fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
              wanted, to_string(p->value.shape()));
       }
