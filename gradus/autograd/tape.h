@@ -19,6 +19,16 @@
 
 namespace gradus::autograd {
 
+struct Parameter;
+
+// A low-rank addition to a matrix W [out, in]: x goes to x W^T + scale (x A^T) B^T (ops.h: linear). Hu et al. 2021,
+// "LoRA" (arXiv 2106.09685), equation 3.
+struct LowRank {
+  Parameter* a = nullptr;  // [r, in]
+  Parameter* b = nullptr;  // [out, r]
+  double scale = 1;        // alpha / r
+};
+
 // A weight that training changes. `grad` has the shape of `value` and is accumulated into by Tape::backward; it may be
 // wider than `value`, as sums are.
 struct Parameter {
@@ -26,9 +36,10 @@ struct Parameter {
   Tensor value;  // what forward and backward read
   Tensor grad;
   kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
-  Tensor master = {};   // in mixed precision: what the optimiser updates, wider than `value`; of its shape,
-                        // or where ranks share it out [n], this one's elements (optim::cut_masters)
-  bool frozen = false;  // gradients flow through it, and none into it
+  Tensor master = {};     // in mixed precision: what the optimiser updates, wider than `value`; of its shape,
+                          // or where ranks share it out [n], this one's elements (optim::cut_masters)
+  bool frozen = false;    // gradients flow through it, and none into it
+  LowRank low_rank = {};  // what `linear` adds; nothing while its matrices are null
 
   // What a checkpoint keeps and an initialiser writes; call `changed` after writing. Not of a master that is cut
   // (run::whole_weights).
