@@ -165,13 +165,17 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   }
   end_phase();
   const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
-  std::vector<std::vector<std::string>> rows;
-  for (size_t i = 0; i < own.size(); ++i) {
-    rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
-  }
   const std::string title =
       plan.shares == 1 ? "memory, MB" : fmt::format("memory of each of {} ranks, MB", plan.shares);
-  out_.text(format_table({{title}, {std::string(precision), true}, {"fp32", true}}, rows));
+  std::vector<Column> columns = {{title}, {std::string(precision), true}};
+  const bool compared = precision != nn::name(nn::Precision::fp32);
+  if (compared) columns.push_back({"fp32", true});
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < own.size(); ++i) {
+    rows.push_back({own[i].first, megabytes(own[i].second)});
+    if (compared) rows.back().push_back(megabytes(wide[i].second));
+  }
+  out_.text(format_table(columns, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {

@@ -54,6 +54,17 @@ Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
   return out;
 }
 
+namespace {
+
+// x [rows, heads * C] as the rows that a gain of C numbers normalises: its heads.
+Tensor as_heads(const Tensor& x, const Parameter& gain) {
+  const int64_t c = gain.value.dim(0);
+  require(x.rank() == 2 && c > 0 && x.dim(1) % c == 0, "rms_norm: x is {}, but the gain has {} numbers", x.shape(), c);
+  return x.view({x.dim(0) * (x.dim(1) / c), c});
+}
+
+}  // namespace
+
 Var rms_norm(Var x, Parameter& gain, double eps) {
   struct Backward final : Node {
     Var x;
@@ -64,16 +75,20 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = like(d_y);
+      Tensor d_x = like(d_y), d_heads = as_heads(d_x, gain);
       Tensor unused = gain.frozen ? Tensor::zeros(gain.value.shape(), gain.value.dtype()) : Tensor{};
-      kernels::rms_norm_backward(x.value(), gain.value, inv_rms, d_y, d_x, gain.frozen ? unused : gain.grad);
+      kernels::rms_norm_backward(as_heads(x.value(), gain), gain.value, inv_rms, as_heads(d_y, gain), d_heads,
+                                 gain.frozen ? unused : gain.grad);
+      d_heads = {};  // so that d_x is the only one
       tape.accumulate(x, std::move(d_x));
     }
   };
   Tape& tape = *x.tape;
-  Tensor y = like(x.value());
-  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, kernels::computed_in(x.value().dtype()));
-  kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
+  const Tensor rows = as_heads(x.value(), gain);
+  Tensor y = like(x.value()), y_rows = as_heads(y, gain);
+  Tensor inv_rms = Tensor::empty({rows.dim(0)}, kernels::computed_in(rows.dtype()));
+  kernels::rms_norm(rows, gain.value, eps, y_rows, inv_rms);
+  y_rows = {};
   const Var out = tape.emit(std::move(y), tape.needs_grad(x) || !gain.frozen);
   if (tape.needs_grad(out)) {
     tape.record<Backward>(x, gain, std::move(inv_rms), out);

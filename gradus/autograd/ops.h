@@ -16,7 +16,7 @@ namespace gradus::autograd {
 // table.value[ids[r]] -> [rows, C].
 Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table);
 
-// kernels::rms_norm.   x [rows, C], gain.value [C].
+// kernels::rms_norm of each C columns on their own.   x [rows, C] or [rows, heads * C], gain.value [C].
 Var rms_norm(Var x, Parameter& gain, double eps);
 
 // y = x W^T + b.   x [rows, in], weight.value [out, in], bias [out] or nullptr.

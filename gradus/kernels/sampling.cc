@@ -28,10 +28,18 @@ int32_t argmax(const T* z, int64_t n_vocab) {
 
 void sample_tokens(const Tensor& logits, double temperature, std::span<const float> uniforms, std::span<int32_t> ids,
                    std::span<float> log_prob) {
+  require_matrix("sample_tokens", "logits", logits);
+  sample_tokens(logits, temperature, uniforms, ids, log_prob, logits.dim(1));
+}
+
+void sample_tokens(const Tensor& logits, double temperature, std::span<const float> uniforms, std::span<int32_t> ids,
+                   std::span<float> log_prob, int64_t n_drawn) {
   constexpr std::string_view kOp = "sample_tokens";
   require_matrix(kOp, "logits", logits);
   const int64_t rows = logits.dim(0), n_vocab = logits.dim(1);
   require(n_vocab >= 1 || rows == 0, "{}: the vocabulary is empty", kOp);
+  require((n_drawn >= 1 && n_drawn <= n_vocab) || rows == 0, "{}: {} ids of {} may be drawn, but must be 1 or more",
+          kOp, n_drawn, n_vocab);
   const bool greedy = temperature == 0;
   if (!greedy) require_temperature(kOp, temperature);
   if (!greedy) require_rows(kOp, "uniforms", uniforms.size(), rows);
@@ -46,11 +54,12 @@ void sample_tokens(const Tensor& logits, double temperature, std::span<const flo
         const T* row = z + r * n_vocab;
         const auto i = static_cast<size_t>(r);
         const T lse = row_log_sum_exp(row, n_vocab, inv);
-        if (!std::isfinite(lse)) {
+        const T drawn_lse = n_drawn == n_vocab ? lse : row_log_sum_exp(row, n_drawn, inv);
+        if (!std::isfinite(lse) || !std::isfinite(drawn_lse)) {
           ids[i] = kBadRow;
           continue;
         }
-        ids[i] = greedy ? argmax(row, n_vocab) : draw(row, n_vocab, inv, lse, uniforms[i]);
+        ids[i] = greedy ? argmax(row, n_drawn) : draw(row, n_drawn, inv, drawn_lse, uniforms[i]);
         log_prob[i] = static_cast<float>(row_log_prob(row[ids[i]], inv, lse));
       }
     });

@@ -111,17 +111,16 @@ class Generation {
     }
     ids_.resize(running_.size());
     log_probs_.resize(running_.size());
-    kernels::sample_tokens(logits, config_.temperature, uniforms_, ids_, log_probs_);
+    kernels::sample_tokens(logits, config_.temperature, uniforms_, ids_, log_probs_, model_.n_drawn());
   }
 
   void retire() {
-    const int32_t eos = model_.tokenizer().eos_id();
     size_t kept = 0;
     for (size_t i = 0; i < running_.size(); ++i) {
       Sample& sample = samples_[running_[i].request];
       sample.tokens.push_back(ids_[i]);
       sample.log_probs.push_back(log_probs_[i]);
-      sample.ended = ids_[i] == eos;
+      sample.ended = model_.ends(ids_[i]);
       if (sample.ended || static_cast<int64_t>(sample.tokens.size()) >= config_.max_tokens) {
         free_pages_.insert(free_pages_.end(), running_[i].pages.rbegin(), running_[i].pages.rend());
         continue;

@@ -27,8 +27,7 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t half = bytes_of(f.matrices), full = bytes_of(f.vectors);
   const Widths w{.model = c.width, .q = c.heads * c.head_size, .kv = c.kv_heads * c.head_size, .ffn = c.ffn_width};
 
-  const int64_t n_biases = c.qkv_bias ? c.layers * (w.q + 2 * w.kv) : 0;
-  const int64_t n_vectors = (2 * c.layers + 1) * w.model + n_biases, n_matrices = c.n_parameters() - n_vectors;
+  const int64_t n_vectors = c.n_vector_parameters(), n_matrices = c.n_parameters() - n_vectors;
   MemoryPlan plan;
   plan.parameters = n_matrices * half + n_vectors * full;
   plan.gradients = n_matrices * bytes_of(f.gradients) + n_vectors * full;
@@ -38,9 +37,12 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   plan.master = f.master ? share(n_matrices) * full : 0;
 
   // A layer keeps: two norms, q and k before and after rotation, v, attention's result, its projection, two sums,
-  // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps.
+  // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps. With norms of q and
+  // k their results and statistics, too.
+  const int64_t qk_norms = c.qk_norm ? (w.q + w.kv) * half + (c.heads + c.kv_heads) * full : 0;
   const int64_t layer_row =
-      (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half + (2 + c.heads) * full;
+      (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half + (2 + c.heads) * full +
+      qk_norms;
   const int64_t outer_row = 2 * w.model * half + full;  // the embedded tokens, and the last norm with its statistic
   const int64_t log_probs = 2 * config.rows * full;
   plan.activations = config.rows * (c.layers * layer_row + outer_row) + log_probs;

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "gradus/core/file.h"
+#include "gradus/core/memory.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
+#include "gradus/lm/memory_plan.h"
 #include "gradus/posttrain/curves.h"
 #include "gradus/run/config.h"
 #include "gradus/run/shared_run.h"
@@ -151,15 +153,40 @@ MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn:
   return plan_memory(model, precision, plan);
 }
 
-// What a precision other than fp32 means here.
-void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer,
-                    const run::Ranks* ranks) {
+// The shape of the model that make_model makes.
+nn::TransformerConfig shape_of(const TrainConfig& config, const Material& material) {
+  if (!config.model.empty()) return lm::read_config(model_folder_of(config.model)).model;
+  nn::TransformerConfig shape = config.architecture.shape;
+  shape.n_vocab = material.tokenizer().n_vocab();
+  return shape;
+}
+
+// Said, and refused when it does not fit, before anything large is there.
+void check_memory(const TrainConfig& config, const nn::TransformerConfig& shape, const TrainObserver& observer,
+                  const run::Ranks* ranks) {
+  constexpr int64_t kWorthALine = 1'000'000'000;
   const nn::PrecisionFormats& f = config.formats();
-  if (f.precision == nn::Precision::fp32) return;
-  if (observer.on_memory_plan) {
-    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision, ranks),
-                            plan_of(config, model.config(), nn::Precision::fp32, ranks));
+  const int64_t available = available_memory();
+  const std::string what = config.model.empty() ? "a new model" : fmt::format("model {}:", config.model);
+  lm::require_memory(what, lm::plan_inference(shape, f.precision, {}), available);
+  const MemoryPlan plan = plan_of(config, shape, f.precision, ranks);
+  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
+  if (plan.total() > available) {
+    fail(ErrorCode::exhausted,
+         "train: {:.2f} GB of memory are needed (parameters {:.2f}, gradients {:.2f}, moments {:.2f}, master {:.2f}, "
+         "activations {:.2f}, workspace {:.2f}), but {:.2f} are available; take precision=bf16, fewer max_rows, or a "
+         "smaller model",
+         gigabytes(plan.total()), gigabytes(plan.parameters), gigabytes(plan.gradients), gigabytes(plan.moments),
+         gigabytes(plan.master), gigabytes(plan.activations), gigabytes(plan.workspace), gigabytes(available));
   }
+  const bool told = f.precision != nn::Precision::fp32 || !config.model.empty() || plan.total() >= kWorthALine;
+  if (told && observer.on_memory_plan)
+    observer.on_memory_plan(f.name, plan, plan_of(config, shape, nn::Precision::fp32, ranks));
+}
+
+// What a precision other than fp32 means here.
+void tell_precision(const TrainConfig& config, const TrainObserver& observer) {
+  const nn::PrecisionFormats& f = config.formats();
   const bool native = kernels::active_isa() == kernels::Isa::avx512bf16 || kernels::active_isa() == kernels::Isa::ref;
   if (observer.on_note && f.matrices == DType::bf16 && !native) {
     observer.on_note(fmt::format(
@@ -299,6 +326,7 @@ namespace {
 TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer, run::Ranks* ranks) {
   const Material material = read_material(config);
+  check_memory(config, shape_of(config, material), observer, ranks);
   lm::Model model = make_model(config, material);
   check_can_learn(model, material, config);
   run::Run run = run::begin_run(ranks, directory,
@@ -315,7 +343,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
     if (ranks != nullptr) observer.on_note(ranks->about());
     if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
   }
-  tell_precision(config, model, observer, ranks);
+  tell_precision(config, observer);
   return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr, ranks);
 }
 
@@ -331,6 +359,7 @@ TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vec
     if (ranks != nullptr) observer.on_note(ranks->about());
   }
   const Material material = read_material(config);
+  check_memory(config, shape_of(config, material), {}, ranks);
   lm::Model model = make_model(config, material);
   const std::string origin = fmt::format("checkpoint of step {}", resumed.checkpoint.step);
   const auto weights = resumed.checkpoint.tensors.find("model.safetensors");
@@ -390,13 +419,15 @@ std::filesystem::path model_folder_of(const std::filesystem::path& path) {
        path.string());
 }
 
-lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
-  const std::filesystem::path folder = model_folder_of(path);
+nn::Precision precision_of_model(const std::filesystem::path& path, std::string_view precision) {
+  if (!precision.empty()) return nn::precision_from_name(precision);
   const bool is_run = std::filesystem::exists(run::RunPaths{path}.config());
-  const std::string own = is_run ? config_of_run(path).precision : std::string(nn::name(nn::Precision::fp32));
-  lm::Model model = lm::load(folder, nn::precision_from_name(precision.empty() ? own : precision));
-  model.transformer().drop_master_weights();
-  return model;
+  if (is_run) return nn::precision_from_name(config_of_run(path).precision);
+  return lm::stored_precision(model_folder_of(path));
+}
+
+lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
+  return lm::load(model_folder_of(path), {.precision = precision_of_model(path, precision), .read_only = true});
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {

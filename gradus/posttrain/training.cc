@@ -324,9 +324,7 @@ void Training::checkpoint(std::optional<double> score) {
     add("adamw.m.", exchange_ != nullptr ? exchange_->whole(moments_->first_moments()) : moments_->first_moments());
     add("adamw.v.", exchange_ != nullptr ? exchange_->whole(moments_->second_moments()) : moments_->second_moments());
   }
-  c.files["config.json"] = model_.config_text();
-  c.files["tokenizer.json"] = model_.tokenizer_text();
-  c.files["tokenizer_config.json"] = lm::tokenizer_config_json(model_.tokenizer());
+  c.files = model_.files(model_.weights_dtype());
   run_.checkpoint(std::move(c));
   saved_step_ = state_.step;
 }
