@@ -28,12 +28,14 @@ std::string_view target_of(std::string_view name) {
 void LoraConfig::check(const TransformerConfig& base) const {
   require(rank >= 1 && rank <= base.width, "lora: rank is {}, but must be 1 to the model's width {}", rank, base.width);
   require(alpha > 0 && alpha < 1e6, "lora: alpha is {}, but must be positive and below a million", alpha);
-  require(!targets.empty(), "lora: no targets; name some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+  require(!targets.empty(),
+          "lora: no targets; name some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
   for (const std::string& target : targets) {
-    require(std::ranges::find(kLoraTargets, target) != kLoraTargets.end(),
-            "lora: no adapter for '{}'; did you mean '{}'? There are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj "
-            "and down_proj",
-            target, nearest_name(target, kLoraTargets));
+    require(
+        std::ranges::find(kLoraTargets, target) != kLoraTargets.end(),
+        "lora: no adapter for '{}'; did you mean '{}'? There are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj "
+        "and down_proj",
+        target, nearest_name(target, kLoraTargets));
     require(std::ranges::count(targets, target) == 1, "lora: target {} is there twice", target);
   }
 }
@@ -41,8 +43,9 @@ void LoraConfig::check(const TransformerConfig& base) const {
 int64_t LoraConfig::n_parameters(const TransformerConfig& unresolved) const {
   const TransformerConfig c = unresolved.resolved();
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
-  const std::array<int64_t, 7> in_and_out = {c.width + q,         c.width + kv,        c.width + kv,       q + c.width,
-                                             c.width + c.ffn_width, c.width + c.ffn_width, c.ffn_width + c.width};
+  const std::array<int64_t, 7> in_and_out = {c.width + q,          c.width + kv,          c.width + kv,
+                                             q + c.width,          c.width + c.ffn_width, c.width + c.ffn_width,
+                                             c.ffn_width + c.width};
   int64_t sum = 0;
   for (size_t i = 0; i < kLoraTargets.size(); ++i) {
     if (std::ranges::find(targets, kLoraTargets[i]) != targets.end()) sum += in_and_out[i];
@@ -70,10 +73,6 @@ Lora::Lora(Transformer& base, const LoraConfig& config) : base_(base), config_(c
     targets_.push_back(p);
   }
   base_.drop_master_weights();
-}
-
-Lora::~Lora() {
-  for (Parameter* p : targets_) p->low_rank = {};
 }
 
 void Lora::initialise(uint64_t seed) {
@@ -105,9 +104,9 @@ void Lora::merge() {
     kernels::axpy(scale, product, sum);
     p->value = kernels::converted(sum, p->value.dtype());
     p->changed();
-    b->weights().fill_zero();
-    b->changed();
+    p->low_rank = {};
   }
+  for (Parameter* p : base_.parameters()) p->frozen = false;
 }
 
 }  // namespace gradus::nn

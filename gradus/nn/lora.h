@@ -20,8 +20,8 @@ inline constexpr std::array<std::string_view, 7> kLoraTargets = {"q_proj",    "k
                                                                  "gate_proj", "up_proj", "down_proj"};
 
 struct LoraConfig {
-  int64_t rank = 8;    // r
-  double alpha = 16;   // what is added is scaled by alpha / r
+  int64_t rank = 8;   // r
+  double alpha = 16;  // what is added is scaled by alpha / r
   std::vector<std::string> targets{kLoraTargets.begin(), kLoraTargets.end()};
 
   // Throws invalid_argument on a rank below 1 or above the width, an alpha that is not positive, or a target that is
@@ -33,18 +33,17 @@ struct LoraConfig {
 
 class Lora {
  public:
-  // Freezes all parameters of `base`, which outlives the object, and gives the memory of their master copies back. A
-  // and B are zero until `initialise` or a loader fills them; they have the formats of the base's matrices, masters
-  // included. Throws what LoraConfig::check throws.
+  // Freezes all parameters of `base`, and gives the memory of their master copies back. From here on `base` reads this
+  // object's A and B: it stays as long as that is used, or until `merge`. They are zero until `initialise` or a loader
+  // fills them; they have the formats of the base's matrices, masters included. Throws what LoraConfig::check throws.
   Lora(Transformer& base, const LoraConfig& config);
-  ~Lora();
   Lora(const Lora&) = delete;
   Lora& operator=(const Lora&) = delete;
 
   const LoraConfig& config() const { return config_; }
 
-  // A uniform in +-1/sqrt(in), B zero: at first nothing is added. (PEFT's kaiming_uniform with a = sqrt(5). Differs from
-  // the paper's normal A.) Streams: Rng(seed, init, 2^32 + index).
+  // A uniform in +-1/sqrt(in), B zero: at first nothing is added. (PEFT's kaiming_uniform with a = sqrt(5). Differs
+  // from the paper's normal A.) Streams: Rng(seed, init, 2^32 + index).
   void initialise(uint64_t seed);
 
   // A and B of each target in the order of the base's parameters, with PEFT's names:
@@ -52,7 +51,8 @@ class Lora {
   const std::vector<Parameter*>& parameters() const { return order_; }
   void allocate_gradients();
 
-  // W + (alpha / r) B A in place of each target, computed in f32 (f64) and rounded once to its format. B is then zero.
+  // W + (alpha / r) B A in place of each target, computed in f32 (f64) and rounded once to its format. Then the base is
+  // as if there had been no adapters, but for master copies, which it has no more.
   void merge();
 
  private:

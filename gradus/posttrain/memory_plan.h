@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "gradus/nn/lora.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
 
@@ -27,7 +29,8 @@ struct MemoryPlanConfig {
   int64_t sampled_at_once = 0;  // sequences
   int64_t sampled_tokens = 0;   // of each, prompt included
   int64_t threads = 1;
-  int64_t shares = 1;  // ranks that share moments and master weights out (ZeRO)
+  int64_t shares = 1;                    // ranks that share moments and master weights out (ZeRO)
+  std::optional<nn::LoraConfig> lora{};  // adapters alone learn
 };
 
 // Parameters to activations are counted exactly; the workspace is an estimate, and what the process takes besides
