@@ -97,7 +97,13 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
   return out;
 }
 
-Var linear(Var x, Parameter& weight, Parameter* bias) {
+namespace {
+
+Tensor linear_result(Var x, const Parameter& weight) {
+  return Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
+}
+
+Var emit_linear(Var x, Parameter& weight, Parameter* bias, Tensor y) {
   struct Backward final : Node {
     Var x;
     Parameter& weight;
@@ -133,16 +139,6 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
     }
   };
   Tape& tape = *x.tape;
-  Tensor y = Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
-  const bool packed = !tape.recording() && weight.packed.panels.defined();
-  if (bias != nullptr) {
-    packed ? kernels::linear(x.value(), weight.packed, bias->value, y)
-           : kernels::linear(x.value(), weight.value, bias->value, y);
-  } else if (packed) {
-    kernels::gemm(x.value(), weight.packed, y);
-  } else {
-    kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
-  }
   const LowRank& low = weight.low_rank;
   Tensor h;
   if (low.a != nullptr) {
@@ -164,6 +160,41 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
     }
   }
   return out;
+}
+
+template <size_t N>
+std::array<Var, N> linear_of_all(Var x, const std::array<LinearWeights, N>& weights) {
+  std::array<Tensor, N> y;
+  for (size_t i = 0; i < N; ++i) y[i] = linear_result(x, weights[i].weight);
+  const auto maps = [&]<size_t... I>(std::index_sequence<I...>) {
+    return std::array{kernels::LinearMap{.weight = weights[I].weight.value,
+                                         .bias = weights[I].bias == nullptr ? nullptr : &weights[I].bias->value,
+                                         .y = y[I]}...};
+  }
+  (std::make_index_sequence<N>());
+  kernels::linear(x.value(), maps);
+  std::array<Var, N> out;
+  for (size_t i = 0; i < N; ++i) out[i] = emit_linear(x, weights[i].weight, weights[i].bias, std::move(y[i]));
+  return out;
+}
+
+}  // namespace
+
+Var linear(Var x, Parameter& weight, Parameter* bias) {
+  Tensor y = linear_result(x, weight);
+  if (bias != nullptr) {
+    kernels::linear(x.value(), weight.value, bias->value, y);
+  } else {
+    kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
+  }
+  return emit_linear(x, weight, bias, std::move(y));
+}
+
+std::array<Var, 2> linear(Var x, const std::array<LinearWeights, 2>& weights) {
+  return linear_of_all(x, weights);
+}
+std::array<Var, 3> linear(Var x, const std::array<LinearWeights, 3>& weights) {
+  return linear_of_all(x, weights);
 }
 
 Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table) {
@@ -285,6 +316,12 @@ Var swiglu(Var gate, Var up) {
   const Var out = tape.emit(std::move(y), tape.needs_grad(gate) || tape.needs_grad(up));
   if (tape.recording()) tape.record<Backward>(gate, up, out);
   return out;
+}
+
+Var silu(Var x) {
+  Tensor ones = like(x.value());
+  kernels::fill(ones, 1.0);
+  return swiglu(x, x.tape->constant(std::move(ones)));
 }
 
 namespace {

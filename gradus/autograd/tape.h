@@ -35,10 +35,11 @@ struct Parameter {
   std::string name;
   Tensor value;  // what forward and backward read
   Tensor grad;
-  kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
+  kernels::PackedMatrix packed = {};  // of value^T, for few rows; empty unless Mlp::pack made it
   Tensor master = {};     // in mixed precision: what the optimiser updates, wider than `value`; of its shape,
                           // or where ranks share it out [n], this one's elements (optim::cut_masters)
   bool frozen = false;    // gradients flow through it, and none into it
+  double rate = 1.0;      // times the optimiser's learning rate
   LowRank low_rank = {};  // what `linear` adds; nothing while its matrices are null
 
   // What a checkpoint keeps and an initialiser writes; call `changed` after writing. Not of a master that is cut

@@ -19,8 +19,8 @@
 namespace gradus::lm {
 
 struct LoadOptions {
-  std::optional<nn::Precision> precision;  // none: that of the file, bf16 of a bf16 file
-  bool read_only = false;                  // it will not be trained: no master copies of 16-bit weights
+  std::optional<nn::Precision> precision = {};  // none: that of the file, bf16 of a bf16 file
+  bool read_only = false;                       // it will not be trained: no master copies of 16-bit weights
 };
 
 class Model {

@@ -91,7 +91,7 @@ void AdamW::step(double learning_rate, double grad_scale, std::span<const Tensor
     Tensor value = piece_of(p.value, piece);
     Tensor weights = weights_of(p, piece);
     kernels::adamw_update(weights, gradients.empty() ? piece_of(p.grad, piece) : gradients[i], m_[i], v_[i],
-                          {.learning_rate = learning_rate,
+                          {.learning_rate = learning_rate * p.rate,
                            .beta1 = config_.beta1,
                            .beta2 = config_.beta2,
                            .eps = config_.eps,

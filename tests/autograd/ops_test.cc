@@ -232,15 +232,32 @@ TEST_P(Operator, MakesNoStorageInTheSteadyState) {
 
 INSTANTIATE_TEST_SUITE_P(All, Operator, testing::ValuesIn(kCases), [](const auto& i) { return i.param.name; });
 
-TEST(Linear, PackedWeightsGiveTheBitsOfPlainOnes) {
-  const CasePointer c = make_linear(DType::f32, true);
-  Tape inference(Tape::Mode::inference);
-  const Tensor plain = (*c)(inference).value().clone();
-  Parameter& weight = c->parameters[0];
-  weight.packed = kernels::pack_matrix(weight.value, true);
-  inference.reset();
-  EXPECT_TRUE(same_bits((*c)(inference).value(), plain));
-  EXPECT_TRUE(same_bits(run(*c).y, plain));  // recording reads the plain ones
+// Of one x: values, and after a backward all gradients, have the bits of one map after the other.
+TEST(Linear, SeveralAtOnceGiveTheBitsOfEachAlone) {
+  const Tensor x_value = random_tensor({3, 40}, DType::f32, 1);
+  const auto run_maps = [&](auto&& maps) {
+    Parameter q = random_parameter({32, 40}, DType::f32, 2), k = random_parameter({18, 40}, DType::f32, 3),
+              v = random_parameter({7, 40}, DType::f32, 4), bias = random_parameter({18}, DType::f32, 5);
+    Tape tape;
+    const Var x = tape.emit(x_value, true);
+    const std::array<Var, 3> y = maps(x, std::array{LinearWeights{q}, LinearWeights{k, &bias}, LinearWeights{v}});
+    std::vector<Tensor> all;
+    for (const Var& each : y) all.push_back(each.value().clone());
+    const std::vector<double> ones(96, 1.0);
+    Var sum = weighted_sum(y[0], std::span(ones).first(96));
+    sum = add(sum, weighted_sum(y[1], std::span(ones).first(54)));
+    sum = add(sum, weighted_sum(y[2], std::span(ones).first(21)));
+    tape.backward(sum);
+    for (const Tensor& grad : {q.grad, k.grad, v.grad, bias.grad}) all.push_back(grad.clone());
+    all.push_back(tape.grad(x).clone());
+    return all;
+  };
+  const std::vector<Tensor> at_once = run_maps([](Var x, const auto& maps) { return linear(x, maps); });
+  const std::vector<Tensor> alone = run_maps([](Var x, const auto& maps) {
+    return std::array{linear(x, maps[0].weight), linear(x, maps[1].weight, maps[1].bias), linear(x, maps[2].weight)};
+  });
+  ASSERT_EQ(at_once.size(), alone.size());
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_TRUE(same_bits(at_once[i], alone[i])) << i;
 }
 
 // The first parameter of each operator that has one: its gradient is not there, and all others are as they were.
