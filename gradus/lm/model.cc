@@ -110,19 +110,20 @@ void Model::set_weights(const SafetensorsFile& file, std::string_view origin) {
   }
 }
 
-void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
+void save(const Model& model, const fs::path& folder, const SaveOptions& options) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail(ErrorCode::io, "save model: cannot make the folder {}: {}", folder.string(), error.message());
   std::vector<StoredTensor> tensors;
   for (const nn::Parameter* p : model.transformer().parameters()) {
     const size_t i = tensors.size();
-    const DType dtype = model.stored_.empty() ? p->weights().dtype() : model.stored_[i];
+    const DType own = model.stored_.empty() ? p->weights().dtype() : model.stored_[i];
+    const DType dtype = options.dtype.value_or(own);
     // A master is rounded to what its 16-bit copy holds, so that copy will do.
     tensors.push_back({p->name, p->value.dtype() == dtype ? p->value : p->weights(), dtype});
   }
   for (const auto& [name, text] : model.files(tensors.front().dtype)) write_file_atomically(folder / name, text);
-  write_weight_files(folder, tensors, shard_bytes);
+  write_weight_files(folder, tensors, options.shard_bytes);
 }
 
 HfConfig read_config(const fs::path& folder) {

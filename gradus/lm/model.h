@@ -22,6 +22,12 @@ struct LoadOptions {
   bool read_only = false;                  // it will not be trained: no master copies of 16-bit weights
 };
 
+inline constexpr int64_t kShardBytes = 5'000'000'000;
+struct SaveOptions {
+  std::optional<DType> dtype = {};  // f32, bf16 or f16; none: that of the folder it was loaded from, or as they are
+  int64_t shard_bytes = kShardBytes;
+};
+
 class Model {
  public:
   // A new model with random weights; config.n_vocab is taken from the tokenizer.
@@ -54,7 +60,7 @@ class Model {
  private:
   Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer);
   friend Model load(const std::filesystem::path& folder, const LoadOptions& options);
-  friend void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes);
+  friend void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options);
 
   std::unique_ptr<nn::Transformer> transformer_;
   Tokenizer tokenizer_;
@@ -64,12 +70,9 @@ class Model {
   std::vector<DType> stored_;                 // [parameters] their formats there
 };
 
-inline constexpr int64_t kShardBytes = 5'000'000'000;
-
 // Writes the folder that `load` and `transformers` read (made if missing), each file as a whole: files(), and the
-// weights, in the formats of the folder that the model was loaded from, or as they are; in shards when they are more
-// than shard_bytes.
-void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes = kShardBytes);
+// weights, in shards when they are more than shard_bytes.
+void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options = {});
 
 // The shape that a folder's config.json asks for. Throws not_found, corrupt, unsupported or invalid_argument.
 HfConfig read_config(const std::filesystem::path& folder);
