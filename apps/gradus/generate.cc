@@ -36,7 +36,8 @@ void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("--seed", o.seed, "key of the random numbers")->capture_default_str();
   command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(at_least(1))->capture_default_str();
   command.add_option("--samples", o.samples, "answers to draw")->check(at_least(1))->capture_default_str();
-  command.add_option("--precision", o.precision, "fp64, fp32, bf16, fp16 [the run's own; that of the weights of a model folder]");
+  command.add_option("--precision", o.precision,
+                     "fp64, fp32, bf16, fp16 [the run's own; that of the weights of a model folder]");
   command.add_flag("--verbose", o.verbose, "say on stderr what it takes in memory");
   command.add_flag("--json", o.json, "one JSON object per answer, with ids and log-probabilities");
 }
@@ -47,11 +48,11 @@ void tell_memory(const GenerateOptions& o) {
   const nn::TransformerConfig shape = lm::read_config(posttrain::model_folder_of(o.model)).model;
   const lm::SamplerConfig sampler;
   const int64_t prompt = std::min(static_cast<int64_t>(o.prompt.size()), shape.max_positions);  // a token has a byte
-  const lm::InferencePlan plan =
-      lm::plan_inference(shape, posttrain::precision_of_model(o.model, o.precision),
-                         {.sequences = std::min(o.samples, sampler.max_batch),
-                          .positions = std::min(prompt + std::min(o.max_tokens, shape.max_positions), shape.max_positions),
-                          .rows = std::max(prompt, std::min(o.samples, sampler.max_batch))});
+  const lm::InferencePlan plan = lm::plan_inference(
+      shape, posttrain::precision_of_model(o.model, o.precision),
+      {.sequences = std::min(o.samples, sampler.max_batch),
+       .positions = std::min(prompt + std::min(o.max_tokens, shape.max_positions), shape.max_positions),
+       .rows = std::max(prompt, std::min(o.samples, sampler.max_batch))});
   const int64_t available = available_memory();
   lm::require_memory(o.model, plan, available);
   if (o.verbose || plan.total() >= kWorthALine) print_error(fmt::format("{} {}", o.model, to_text(plan, available)));
@@ -66,11 +67,10 @@ int generate(const GenerateOptions& o, Output& out) {
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
   std::vector<lm::SampleRequest> requests;
   for (int64_t i = 0; i < o.samples; ++i) requests.push_back({prompt, static_cast<uint64_t>(i)});
-  lm::Sampler sampler(
-      model,
-      {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)),
-       .temperature = o.temperature.value_or(model.generation().sampling_temperature().value_or(1.0)),
-       .seed = o.seed});
+  lm::Sampler sampler(model,
+                      {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)),
+                       .temperature = o.temperature.value_or(model.generation().sampling_temperature().value_or(1.0)),
+                       .seed = o.seed});
   for (const lm::Sample& s : sampler.generate(requests, [] { return runtime::interrupt_requested(); })) {
     const std::string text = model.tokenizer().decode(s.tokens, {.skip_special = true});
     if (!o.json) {

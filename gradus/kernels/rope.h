@@ -1,8 +1,8 @@
 // Rotary position embedding (Su et al. 2021, "RoFormer", eq. 15) in the pairing of Hugging Face's rotate_half:
 // element i of a head is rotated with element i + D/2, not with its neighbour.
 //
-// Notation: D head size; for position p and pair i < D/2 the angle is p * f_i, with f_i = theta^(-2i / D) unless a model
-// was stretched to longer texts than it was first trained on (RopeScaling).
+// Notation: D head size; for position p and pair i < D/2 the angle is p * f_i, with f_i = theta^(-2i / D) unless a
+// model was stretched to longer texts than it was first trained on (RopeScaling).
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,12 @@ namespace gradus::kernels {
 // How the frequencies f_i of a model were stretched, by the names of `transformers`. With g_i = theta^(-2i / D), the
 // wavelength w_i = 2 pi / g_i and o = original_positions:
 //   linear   f_i = g_i / factor                                                    (Chen et al. 2023, arXiv 2306.15595)
-//   yarn     f_i = g_i (1 - r_i) + g_i / factor * r_i,   r_i = clamp((i - low) / (high - low), 0, 1), where low and high
-//            are the pairs that turn beta_fast and beta_slow times over o positions: D ln(o / (2 pi beta)) / (2 ln theta),
-//            rounded down and up if `truncate`. cos and sin are multiplied by attention_factor, or, when that is 0, by
-//            0.1 ln(factor) + 1                           (Peng et al. 2023, arXiv 2309.00071, section 3.2 and eq. (22))
+//   yarn     f_i = g_i (1 - r_i) + g_i / factor * r_i,   r_i = clamp((i - low) / (high - low), 0, 1), where low and
+//   high
+//            are the pairs that turn beta_fast and beta_slow times over o positions: D ln(o / (2 pi beta)) / (2 ln
+//            theta), rounded down and up if `truncate`. cos and sin are multiplied by attention_factor, or, when that
+//            is 0, by 0.1 ln(factor) + 1                           (Peng et al. 2023, arXiv 2309.00071, section 3.2 and
+//            eq. (22))
 //   llama3   f_i = g_i where w_i < o / high_freq_factor;  g_i / factor where w_i > o / low_freq_factor;  between them
 //            (1 - t) g_i / factor + t g_i, t = (o / w_i - low_freq_factor) / (high_freq_factor - low_freq_factor)
 // Dynamic NTK scaling is none of these: up to the positions that a model was trained on it changes nothing, and beyond

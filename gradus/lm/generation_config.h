@@ -11,10 +11,10 @@ namespace gradus::lm {
 // Empty: the file does not say, or there is no file.
 struct GenerationDefaults {
   std::optional<bool> do_sample;
-  std::optional<double> temperature;  // >= 0
-  std::optional<int64_t> top_k;       // >= 0; 0 = off
-  std::optional<double> top_p;        // in (0, 1]
-  std::optional<double> min_p;        // in [0, 1]
+  std::optional<double> temperature;         // >= 0
+  std::optional<int64_t> top_k;              // >= 0; 0 = off
+  std::optional<double> top_p;               // in (0, 1]
+  std::optional<double> min_p;               // in [0, 1]
   std::optional<double> repetition_penalty;  // > 0
   std::vector<int32_t> eos_ids;              // each ends an answer
 

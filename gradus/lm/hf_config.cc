@@ -218,9 +218,8 @@ class ConfigReader {
     kernels::RopeScaling s;
     if (type == "default") return s;
     if (type != "linear" && type != "dynamic" && type != "yarn" && type != "llama3") {
-      unsupported(
-          fmt::format("has {} of type {}; only default, linear, dynamic, yarn and llama3 can be computed", key,
-                      quote_text(type)));
+      unsupported(fmt::format("has {} of type {}; only default, linear, dynamic, yarn and llama3 can be computed", key,
+                              quote_text(type)));
     }
     const double factor = required_real(rope, key, "factor");
     if (type == "dynamic") return s;  // says something about positions that we do not take (kernels/rope.h)
@@ -243,9 +242,9 @@ class ConfigReader {
     }
     const auto log_scale = [&](double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1; };
     const double mscale = real(rope, "mscale").value_or(0), mscale_all = real(rope, "mscale_all_dim").value_or(0);
-    s.attention_factor = real(rope, "attention_factor")
-                             .value_or(mscale != 0 && mscale_all != 0 ? log_scale(mscale) / log_scale(mscale_all)
-                                                                      : log_scale(1));
+    s.attention_factor =
+        real(rope, "attention_factor")
+            .value_or(mscale != 0 && mscale_all != 0 ? log_scale(mscale) / log_scale(mscale_all) : log_scale(1));
     if (!(s.attention_factor > 0)) {
       fail(ErrorCode::invalid_argument, "{}: {} has the attention_factor {}, but it must be positive", origin_, key,
            s.attention_factor);
@@ -296,8 +295,9 @@ class ConfigReader {
       if (!type.is_string()) wrong_type("layer_types", "a list of texts");
       out.push_back(type.get<std::string>());
       if (out.back() != "full_attention" && out.back() != "sliding_attention") {
-        unsupported(fmt::format("has the layer type {}; only \"full_attention\" and \"sliding_attention\" can be computed",
-                                quote_text(out.back())));
+        unsupported(
+            fmt::format("has the layer type {}; only \"full_attention\" and \"sliding_attention\" can be computed",
+                        quote_text(out.back())));
       }
     }
     if (static_cast<int64_t>(out.size()) != layers) {

@@ -20,8 +20,8 @@ struct HfConfig {
 
 // The text of config.json for `config` (resolved here) whose weights are stored as `dtype`. The architecture is the one
 // that has what `config` asks for: qk_norm is Qwen3's, biases on q, k, v alone Qwen2's, a window Mistral's, the rest
-// Llama's. Throws the invalid_argument of TransformerConfig::resolved, and invalid_argument when no architecture has all
-// of it.
+// Llama's. Throws the invalid_argument of TransformerConfig::resolved, and invalid_argument when no architecture has
+// all of it.
 std::string config_json(const nn::TransformerConfig& config, int32_t eos_id, int32_t pad_id, DType dtype = DType::f32);
 
 // The config.json `text` with another dtype of the weights, all other fields kept, those we do not know too; `text` as

@@ -60,8 +60,8 @@ InferencePlan plan_inference(const nn::TransformerConfig& config, nn::Precision 
 
 std::string to_text(const InferencePlan& plan, int64_t available) {
   return fmt::format("needs {} GB of memory: weights {}, keys and values {}, workspace {}; {} GB are available",
-                     gigabytes(plan.total()), gigabytes(plan.weights), gigabytes(plan.cache),
-                     gigabytes(plan.workspace), gigabytes(available));
+                     gigabytes(plan.total()), gigabytes(plan.weights), gigabytes(plan.cache), gigabytes(plan.workspace),
+                     gigabytes(available));
 }
 
 void require_memory(std::string_view what, const InferencePlan& plan, int64_t available) {

@@ -1,5 +1,5 @@
-// What a model takes in memory to be read and sampled from, told from its shape before anything large is there. Training
-// has more: gradus/posttrain/memory_plan.h.
+// What a model takes in memory to be read and sampled from, told from its shape before anything large is there.
+// Training has more: gradus/posttrain/memory_plan.h.
 #pragma once
 
 #include <cstdint>

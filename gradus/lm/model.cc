@@ -18,10 +18,10 @@ namespace fs = std::filesystem;
 constexpr uintmax_t kMaxTextBytes = uintmax_t{1} << 29;  // of a file that is not weights
 
 // What a folder may have beside config.json and weights, and a saved one has again.
-constexpr const char* kCompanions[] = {
-    "generation_config.json", "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",      "chat_template.jinja", "chat_template.json",    "vocab.json",
-    "merges.txt",             "tokenizer.model"};
+constexpr const char* kCompanions[] = {"generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
+                                       "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+                                       "chat_template.json",      "vocab.json",        "merges.txt",
+                                       "tokenizer.model"};
 
 std::string read_text(const fs::path& path) {
   std::error_code error;
@@ -169,8 +169,8 @@ Model load(const fs::path& folder, const LoadOptions& options) {
     return t->dtype() == dtype ? *t : converted_from_file(*t, dtype);
   };
   Model model(std::make_unique<nn::Transformer>(
-                  config.model, nn::TransformerOptions{
-                                    .precision = precision, .weights = source, .masters = !options.read_only}),
+                  config.model,
+                  nn::TransformerOptions{.precision = precision, .weights = source, .masters = !options.read_only}),
               std::move(tokenizer));
   for (const auto& [name, tensor] : weights.tensors()) {
     if (!known.contains(name)) check_left_over(name, config.model, weights.origin());

@@ -19,7 +19,7 @@ namespace gradus::lm {
 
 struct LoadOptions {
   std::optional<nn::Precision> precision = {};  // none: that of the file, bf16 of a bf16 file
-  bool read_only = false;                  // it will not be trained: no master copies of 16-bit weights
+  bool read_only = false;                       // it will not be trained: no master copies of 16-bit weights
 };
 
 inline constexpr int64_t kShardBytes = 5'000'000'000;
@@ -81,8 +81,8 @@ HfConfig read_config(const std::filesystem::path& folder);
 nn::Precision stored_precision(const std::filesystem::path& folder);
 
 // The weights are views of the mapped files wherever these have the format that is computed in (safetensors.h says what
-// that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming the
-// file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there.
+// that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming
+// the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there.
 Model load(const std::filesystem::path& folder, const LoadOptions& options = {});
 inline Model load(const std::filesystem::path& folder, nn::Precision precision) {
   return load(folder, {.precision = precision});

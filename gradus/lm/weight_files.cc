@@ -30,8 +30,8 @@ bool is_plain_name(std::string_view name) {
          name.find_first_of("/\\") == name.npos;
 }
 
-// The whole pages of [begin, begin + bytes), a part of a private mapping that nothing was written to, leave memory; they
-// come back from the file when read again.
+// The whole pages of [begin, begin + bytes), a part of a private mapping that nothing was written to, leave memory;
+// they come back from the file when read again.
 void forget_pages(const void* begin, size_t bytes) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
@@ -116,8 +116,8 @@ std::map<std::string, std::string> parse_weight_index(std::string_view text, std
   std::map<std::string, std::string> out;
   for (const auto& [tensor, file] : found->items()) {
     if (!file.is_string() || !is_plain_name(file.get_ref<const std::string&>())) {
-      fail(ErrorCode::corrupt, "{}: tensor {} is said to be in {}, which is not the name of a .safetensors file", origin,
-           quote_text(tensor), file.is_string() ? quote_text(file.get_ref<const std::string&>()) : "no text");
+      fail(ErrorCode::corrupt, "{}: tensor {} is said to be in {}, which is not the name of a .safetensors file",
+           origin, quote_text(tensor), file.is_string() ? quote_text(file.get_ref<const std::string&>()) : "no text");
     }
     out.emplace(tensor, file.get<std::string>());
   }
@@ -138,9 +138,7 @@ Tensor converted_from_file(const Tensor& x, DType dtype) {
 }
 
 void write_weight_files(const fs::path& folder, const std::vector<StoredTensor>& tensors, int64_t shard_bytes) {
-  const auto bytes_of = [](const StoredTensor& t) {
-    return t.values.numel() * static_cast<int64_t>(size_of(t.dtype));
-  };
+  const auto bytes_of = [](const StoredTensor& t) { return t.values.numel() * static_cast<int64_t>(size_of(t.dtype)); };
   int64_t total = 0;
   std::vector<std::vector<const StoredTensor*>> shards(1);
   int64_t in_shard = 0;

@@ -33,8 +33,8 @@ TransformerConfig TransformerConfig::resolved() const {
 int64_t TransformerConfig::n_vector_parameters() const {
   const TransformerConfig c = resolved();
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
-  const int64_t biases = (c.qkv_bias ? q + 2 * kv : 0) + (c.o_bias ? c.width : 0) +
-                         (c.mlp_bias ? 2 * c.ffn_width + c.width : 0);
+  const int64_t biases =
+      (c.qkv_bias ? q + 2 * kv : 0) + (c.o_bias ? c.width : 0) + (c.mlp_bias ? 2 * c.ffn_width + c.width : 0);
   return c.layers * (2 * c.width + biases + (c.qk_norm ? 2 * c.head_size : 0)) + c.width;
 }
 

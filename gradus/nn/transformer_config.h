@@ -23,10 +23,10 @@ struct TransformerConfig {
   bool qkv_bias = false;       // Qwen2: true
   bool tie_embeddings = true;  // tie_word_embeddings
   kernels::RopeScaling rope_scaling = {};
-  bool o_bias = false;    // with qkv_bias: "attention_bias" of Llama and Qwen3
-  bool mlp_bias = false;  // on gate, up and down
-  bool qk_norm = false;   // Qwen3: each head of q and k is normalised before it is rotated
-  int64_t window = 0;     // sliding_window: keys that a row sees, its own included; 0 = all
+  bool o_bias = false;                     // with qkv_bias: "attention_bias" of Llama and Qwen3
+  bool mlp_bias = false;                   // on gate, up and down
+  bool qk_norm = false;                    // Qwen3: each head of q and k is normalised before it is rotated
+  int64_t window = 0;                      // sliding_window: keys that a row sees, its own included; 0 = all
   std::vector<bool> windowed_layers = {};  // [layers] which have the window; empty = all
 
   bool has_window(int64_t layer) const {

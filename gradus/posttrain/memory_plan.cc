@@ -38,9 +38,8 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps. With norms of q and
   // k their results and statistics, too.
   const int64_t qk_norms = c.qk_norm ? (w.q + w.kv) * half + (c.heads + c.kv_heads) * full : 0;
-  const int64_t layer_row =
-      (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half + (2 + c.heads) * full +
-      qk_norms;
+  const int64_t layer_row = (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half +
+                            (2 + c.heads) * full + qk_norms;
   const int64_t outer_row = 2 * w.model * half + full;  // the embedded tokens, and the last norm with its statistic
   const int64_t log_probs = 2 * config.rows * full;
   plan.activations = config.rows * (c.layers * layer_row + outer_row) + log_probs;

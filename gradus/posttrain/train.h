@@ -60,8 +60,8 @@ HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config);
 // Where the model of `path` lies: a model folder itself, or the latest checkpoint of a run folder. Throws not_found.
 std::filesystem::path model_folder_of(const std::filesystem::path& path);
 
-// What the model of `path` is computed in: `precision`, or, when that is "", a run's own, or what a model folder's weights
-// are stored in. Throws not_found, corrupt, or invalid_argument on a precision that does not exist.
+// What the model of `path` is computed in: `precision`, or, when that is "", a run's own, or what a model folder's
+// weights are stored in. Throws not_found, corrupt, or invalid_argument on a precision that does not exist.
 nn::Precision precision_of_model(const std::filesystem::path& path, std::string_view precision = "");
 
 // The model of `path`, to be read only, in precision_of_model. Throws what that and lm::load throw.

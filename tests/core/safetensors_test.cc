@@ -169,10 +169,9 @@ TEST(MappedSafetensors, WritingIntoAViewLeavesTheFileAlone) {
 TEST(MappedSafetensors, ATensorThatIsNotAlignedIsCopied) {
   const TemporaryFolder folder;
   // One byte of u8, then a float at an odd place: the format allows it.
-  write_file_atomically(folder / "x",
-                        file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
-                                R"("b":{"dtype":"F32","shape":[3],"data_offsets":[1,13]}})",
-                                13));
+  write_file_atomically(folder / "x", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                                              R"("b":{"dtype":"F32","shape":[3],"data_offsets":[1,13]}})",
+                                              13));
   const SafetensorsFile file = map_safetensors(folder / "x");
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file.find("b")->raw()) % 4, 0u);
   EXPECT_EQ(file.find("b")->data<float>()[2], std::bit_cast<float>(0x3f3f3f3fu));

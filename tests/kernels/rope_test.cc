@@ -86,7 +86,8 @@ TEST(Rope, LinearScalingDividesPositions) {
   }
 }
 
-// Fast pairs keep their frequency, slow ones are divided by the factor, and between them it falls from one to the other.
+// Fast pairs keep their frequency, slow ones are divided by the factor, and between them it falls from one to the
+// other.
 void expect_fast_kept_and_slow_divided(const RopeScaling& scaling, double theta) {
   const std::vector<double> plain = rope_frequencies(64, theta).per_position;
   const std::vector<double> got = rope_frequencies(64, theta, scaling).per_position;
@@ -153,7 +154,8 @@ TEST(Rope, GradientWithAnAmplitudeEqualsCentralDifferences) {
 
 TEST(Rope, ALongerTableBeginsWithTheShorterOne) {
   const RopeScaling s{.type = RopeType::llama3, .factor = 8, .original_positions = 64};
-  const RopeTable shorter = make_rope_table(30, 16, 5e5, DType::f32, s), longer = make_rope_table(90, 16, 5e5, DType::f32, s);
+  const RopeTable shorter = make_rope_table(30, 16, 5e5, DType::f32, s),
+                  longer = make_rope_table(90, 16, 5e5, DType::f32, s);
   EXPECT_TRUE(same_bits(longer.cos.rows(0, 30), shorter.cos));
   EXPECT_TRUE(same_bits(longer.sin.rows(0, 30), shorter.sin));
 }

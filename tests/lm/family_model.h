@@ -1,5 +1,5 @@
-// The tiny models of tests/fixtures/families (tools/oracle/make_family_fixtures.py): their weights are made here as they
-// are there, and their folders are written with the byte tokenizer.
+// The tiny models of tests/fixtures/families (tools/oracle/make_family_fixtures.py): their weights are made here as
+// they are there, and their folders are written with the byte tokenizer.
 #pragma once
 
 #include <cmath>
@@ -47,8 +47,8 @@ inline Tensor family_weights(const std::string& name, const Shape& shape) {
 }
 
 // A folder as `transformers` leaves it, in `folder`; with shard_bytes in several files.
-inline void write_family_folder(const std::string& name, const std::filesystem::path& folder,
-                                DType dtype = DType::f32, int64_t shard_bytes = kShardBytes) {
+inline void write_family_folder(const std::string& name, const std::filesystem::path& folder, DType dtype = DType::f32,
+                                int64_t shard_bytes = kShardBytes) {
   std::filesystem::create_directories(folder);
   const std::string config = read_file(family_folder(name) / "config.json");
   write_file_atomically(folder / "config.json", config);

@@ -105,8 +105,8 @@ TEST_P(Families, WhatIsSavedIsWhatWasRead) {
         save(model, to, {.shard_bytes = shard_bytes});
       }
       EXPECT_EQ(std::filesystem::exists(to / "model.safetensors.index.json"), shard_bytes != kShardBytes);
-      for (const char* file : {"tokenizer.json", "tokenizer_config.json", "generation_config.json",
-                               "special_tokens_map.json"}) {
+      for (const char* file :
+           {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json"}) {
         EXPECT_EQ(read_file(to / file), read_file(from / file)) << file;
       }
       const nn::TransformerConfig a = read_config(from).model, b = read_config(to).model;

@@ -96,11 +96,11 @@ TEST(ConfigJson, EveryFamilyAndScalingSurvivesTheRoundTrip) {
        {kernels::RopeScaling{.type = RopeType::linear, .factor = 2.5},
         kernels::RopeScaling{.type = RopeType::llama3, .factor = 8, .original_positions = 8192},
         kernels::RopeScaling{.type = RopeType::yarn,
-                             .factor = 4,
-                             .original_positions = 128,
-                             .attention_factor = 1.25,
-                             .beta_fast = 16,
-                             .truncate = false}}) {
+        .factor = 4,
+        .original_positions = 128,
+        .attention_factor = 1.25,
+        .beta_fast = 16,
+        .truncate = false}}) {
     nn::TransformerConfig c = small();
     c.rope_scaling = s;
     expect_round_trip(c, "llama");
@@ -236,9 +236,10 @@ TEST(ConfigJson, ReadsWindowsAsTransformersDoes) {
              d["model_type"] = "qwen2";
              d["architectures"] = {"Qwen2ForCausalLM"};
              change(d);
-           }).model;
+           })
+        .model;
   };
-  EXPECT_EQ(qwen([](json& d) { d["sliding_window"] = 9; }).window, 0);  // use_sliding_window is false
+  EXPECT_EQ(qwen([](json& d) { d["sliding_window"] = 9; }).window, 0);         // use_sliding_window is false
   EXPECT_EQ(qwen([](json& d) { d["use_sliding_window"] = true; }).window, 0);  // max_window_layers is 28
   const nn::TransformerConfig late = qwen([](json& d) {
     d["use_sliding_window"] = true;
@@ -256,7 +257,8 @@ TEST(ConfigJson, ReadsWindowsAsTransformersDoes) {
              d["model_type"] = "mistral";
              d["architectures"] = {"MistralForCausalLM"};
              change(d);
-           }).model;
+           })
+        .model;
   };
   EXPECT_EQ(mistral([](json&) {}).window, 4096);
   EXPECT_EQ(mistral([](json& d) { d["sliding_window"] = nullptr; }).window, 0);
@@ -269,9 +271,7 @@ TEST(ConfigJson, ReadsWindowsAsTransformersDoes) {
 }
 
 TEST(ConfigJson, ReadsRotaryScalingsAsTransformersDoes) {
-  const auto scaling = [](json rope) {
-    return read([&](json& d) { d["rope_scaling"] = rope; }).model.rope_scaling;
-  };
+  const auto scaling = [](json rope) { return read([&](json& d) { d["rope_scaling"] = rope; }).model.rope_scaling; };
   using kernels::RopeType;
   EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 2.0}}).type, RopeType::linear);
   EXPECT_EQ(scaling({{"type", "dynamic"}, {"factor", 2.0}}).type, RopeType::standard);  // up to the model's positions
@@ -294,7 +294,8 @@ TEST(ConfigJson, AFieldThatIsNullIsNotOneThatIsAbsent) {
              d["model_type"] = "qwen3";
              d["architectures"] = {"Qwen3ForCausalLM"};
              change(d);
-           }).model;
+           })
+        .model;
   };
   EXPECT_EQ(qwen3([](json& d) { d.erase("head_dim"); }).head_size, 128);
   EXPECT_EQ(qwen3([](json& d) { d["head_dim"] = nullptr; }).head_size, 16);

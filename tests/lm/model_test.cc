@@ -26,8 +26,10 @@ void change_json(const std::filesystem::path& path, const std::function<void(jso
 
 TEST(ModelFolder, ThePrecisionIsThatOfTheFile) {
   const TemporaryFolder folder;
-  for (const auto& [dtype, precision] : {std::pair{DType::f32, nn::Precision::fp32}, {DType::bf16, nn::Precision::bf16},
-                                         {DType::f16, nn::Precision::fp16}, {DType::f64, nn::Precision::fp32}}) {
+  for (const auto& [dtype, precision] : {std::pair{DType::f32, nn::Precision::fp32},
+                                         {DType::bf16, nn::Precision::bf16},
+                                         {DType::f16, nn::Precision::fp16},
+                                         {DType::f64, nn::Precision::fp32}}) {
     write_family_folder("qwen3", folder.path(), dtype);
     EXPECT_EQ(stored_precision(folder.path()), precision);
     EXPECT_EQ(load(folder.path()).transformer().precision().precision, precision);
@@ -152,8 +154,10 @@ TEST(ModelFolder, OtherTensorsThanTheConfigAsksForAreCorrupt) {
     return load(folder.path());
   };
   EXPECT_GRADUS_ERROR(with([](auto& t) { t.pop_back(); }), corrupt, "is missing; config.json asks for it");
-  EXPECT_GRADUS_ERROR(with([](auto& t) { t.push_back({"model.extra", Tensor::zeros({2}), DType::f32}); }), corrupt,
-                      "model.extra does not belong");
+  EXPECT_GRADUS_ERROR(with([](auto& t) {
+                        t.push_back({"model.extra", Tensor::zeros({2}), DType::f32});
+                      }),
+                      corrupt, "model.extra does not belong");
   EXPECT_GRADUS_ERROR(with([](auto& t) { t.front().values = Tensor::zeros({2, 2}); }), corrupt, "config.json asks for");
   // The copy of a tied head and the rotary angles of old files are of no use, and harmless.
   with([](auto& t) {
@@ -203,8 +207,7 @@ TEST(InferencePlan, CountsWeightsAndKeysExactlyAndNeverOverflows) {
   const nn::Transformer model(config, nn::Precision::bf16);
   size_t bytes = 0;
   for (const nn::Parameter* p : model.parameters()) bytes += p->value.bytes();
-  const InferencePlan plan =
-      plan_inference(config, nn::Precision::bf16, {.sequences = 3, .positions = 63, .rows = 8});
+  const InferencePlan plan = plan_inference(config, nn::Precision::bf16, {.sequences = 3, .positions = 63, .rows = 8});
   EXPECT_EQ(plan.weights, static_cast<int64_t>(bytes));
   const nn::KeyValueCache cache = model.make_cache(3);
   size_t keys = 0;

@@ -89,7 +89,8 @@ TEST(WeightFiles, ConversionFromAFileIsConversion) {
   const Tensor x = kernels::random_tensor({3001, 1021}, DType::f32, 7);  // more than one chunk
   write_weight_files(folder.path(), {{"x", x, DType::f32}}, 1 << 30);
   const WeightFiles files(folder.path());
-  EXPECT_TRUE(kernels::same_bits(converted_from_file(*files.find("x"), DType::bf16), kernels::converted(x, DType::bf16)));
+  EXPECT_TRUE(
+      kernels::same_bits(converted_from_file(*files.find("x"), DType::bf16), kernels::converted(x, DType::bf16)));
   EXPECT_TRUE(kernels::same_bits(*files.find("x"), x));  // pages that were let go are read again
 }
 
