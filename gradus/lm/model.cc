@@ -141,7 +141,7 @@ NamedTensors named_weights(const MedusaHeads& heads) {
   return out;
 }
 
-void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
+void save(const Model& model, const fs::path& folder, const SaveOptions& options) {
   if (model.lora() != nullptr) return save_adapter(model, folder);
   std::error_code error;
   fs::create_directories(folder, error);
@@ -149,12 +149,13 @@ void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
   std::vector<StoredTensor> tensors;
   for (const nn::Parameter* p : model.transformer().parameters()) {
     const size_t i = tensors.size();
-    const DType dtype = model.stored_.empty() ? p->weights_dtype() : model.stored_[i];
+    const DType own = model.stored_.empty() ? p->weights_dtype() : model.stored_[i];
+    const DType dtype = options.dtype.value_or(own);
     // A master is rounded to what its 16-bit copy holds, so that copy will do.
     tensors.push_back({p->name, p->value.dtype() == dtype ? p->value : p->weights(), dtype});
   }
   for (const auto& [name, text] : model.files(tensors.front().dtype)) write_file_atomically(folder / name, text);
-  write_weight_files(folder, tensors, shard_bytes);
+  write_weight_files(folder, tensors, options.shard_bytes);
   if (model.heads() != nullptr)
     write_safetensors(folder / kHeadsFile, named_weights(*model.heads()), {{"format", "pt"}});
 }

@@ -22,6 +22,15 @@ namespace gradus::lm {
 struct LoadOptions {
   std::optional<nn::Precision> precision = {};  // none: that of the file, bf16 of a bf16 file
   bool read_only = false;                       // it will not be trained: no master copies of 16-bit weights
+<<<<<<< HEAD
+=======
+};
+
+inline constexpr int64_t kShardBytes = 5'000'000'000;
+struct SaveOptions {
+  std::optional<DType> dtype = {};  // f32, bf16 or f16; none: that of the folder it was loaded from, or as they are
+  int64_t shard_bytes = kShardBytes;
+>>>>>>> models
 };
 
 class Model {
@@ -75,7 +84,7 @@ class Model {
  private:
   Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer);
   friend Model load(const std::filesystem::path& folder, const LoadOptions& options);
-  friend void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes);
+  friend void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options);
 
   std::unique_ptr<nn::Transformer> transformer_;
   std::unique_ptr<nn::Lora> lora_;  // goes before the transformer that it is attached to
@@ -88,6 +97,7 @@ class Model {
   std::vector<DType> stored_;                 // [parameters] their formats there
 };
 
+<<<<<<< HEAD
 inline constexpr int64_t kShardBytes = 5'000'000'000;
 
 // Medusa heads beside a model's weights, as the reference names the file.
@@ -99,6 +109,11 @@ NamedTensors named_weights(const MedusaHeads& heads);
 // weights, in the formats of the folder that the model was loaded from, or as they are; in shards when they are more
 // than shard_bytes. Of a model with adapters only these (save_adapter).
 void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes = kShardBytes);
+=======
+// Writes the folder that `load` and `transformers` read (made if missing), each file as a whole: files(), and the
+// weights, in shards when they are more than shard_bytes.
+void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options = {});
+>>>>>>> models
 
 // The shape that a folder's config.json asks for. Throws not_found, corrupt, unsupported or invalid_argument.
 HfConfig read_config(const std::filesystem::path& folder);
@@ -108,8 +123,12 @@ nn::Precision stored_precision(const std::filesystem::path& folder);
 
 // The weights are views of the mapped files wherever these have the format that is computed in (safetensors.h says what
 // that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming
+<<<<<<< HEAD
 // the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there. A folder with
 // adapters is its base model with them (adapter.h).
+=======
+// the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there.
+>>>>>>> models
 Model load(const std::filesystem::path& folder, const LoadOptions& options = {});
 inline Model load(const std::filesystem::path& folder, nn::Precision precision) {
   return load(folder, {.precision = precision});

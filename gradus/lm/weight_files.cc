@@ -22,7 +22,7 @@ using nlohmann::json;
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr size_t kMaxIndexBytes = size_t{1} << 28;
-constexpr int64_t kChunkBytes = int64_t{8} << 20;  // of a tensor that is converted, at once
+constexpr int64_t kChunkBytes = int64_t{1} << 20;  // of a tensor that is converted, at once
 
 bool is_plain_name(std::string_view name) {
   const bool printable = std::ranges::all_of(name, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });

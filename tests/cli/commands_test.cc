@@ -164,6 +164,18 @@ TEST_F(Commands, GenerateDependsOnTheSeedAlone) {
   EXPECT_EQ(run_program(words).out, o.out);
 }
 
+TEST_F(Commands, AnExportedModelAnswersAsTheRunDoes) {
+  const std::string exported = (*folder_ / "exported").string();
+  ASSERT_EQ(run_program({"export", run(), exported, "--shard-gb", "0.0001"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(exported + "/model.safetensors.index.json"));
+  const auto answer = [](const std::string& model) {
+    const Outcome o = run_program({"generate", model, "--prompt", "1+1-2*3#", "--verbose", "--json"});
+    EXPECT_THAT(o.err, HasSubstr("GB of memory: weights"));
+    return o.out;
+  };
+  EXPECT_EQ(answer(exported), answer(run()));
+}
+
 TEST_F(Commands, TrainStartsFromATrainedModel) {
   const std::string next = (*folder_ / "next").string();
   const Outcome o = run_program(small_training(next, {"model=" + run(), "k15.iterations=1", "eval.every=1"}));
@@ -190,7 +202,7 @@ TEST_F(Commands, InspectListsTheThreadsOfARunThatGoesOn) {
 TEST(Help, ListsWhatThereIs) {
   const Outcome o = run_program({"--help"});
   EXPECT_EQ(o.exit_code, 0);
-  for (const std::string command : {"train", "resume", "eval", "generate", "list", "inspect", "bench"}) {
+  for (const std::string command : {"train", "resume", "eval", "generate", "export", "list", "inspect", "bench"}) {
     EXPECT_THAT(o.out, HasSubstr("\n  " + command + " "));
     EXPECT_EQ(run_program({command, "--help"}).exit_code, 0);
   }
