@@ -33,9 +33,9 @@ bool likelier(const Candidate& a, const Candidate& b) {
 }
 
 template <class T>
-std::vector<Candidate> candidates_of(const T* logits, int64_t n_vocab, const DrawFilters& filters,
+std::vector<Candidate> candidates_of(const T* logits, int64_t n_ids, const DrawFilters& filters,
                                      const DrawRequest& request) {
-  std::vector<Candidate> all(static_cast<size_t>(n_vocab));
+  std::vector<Candidate> all(static_cast<size_t>(n_ids));
   for (size_t id = 0; id < all.size(); ++id) all[id] = {static_cast<int32_t>(id), static_cast<double>(logits[id])};
   if (!filters.penalise()) return all;
   std::unordered_map<int32_t, int64_t> in_response;  // of every token of the text
@@ -43,6 +43,7 @@ std::vector<Candidate> candidates_of(const T* logits, int64_t n_vocab, const Dra
     in_response[request.text[i]] += static_cast<int64_t>(i) >= request.prompt_tokens ? 1 : 0;
   }
   for (const auto& [id, n] : in_response) {
+    if (id >= n_ids) continue;
     double& z = all[static_cast<size_t>(id)].value;
     z = z > 0 ? z / filters.repetition_penalty : z * filters.repetition_penalty;
     if (n > 0) z -= filters.presence_penalty + filters.frequency_penalty * static_cast<double>(n);
@@ -70,9 +71,9 @@ void filter(std::vector<Candidate>& candidates, double temperature, const DrawFi
 }
 
 template <class T>
-int32_t draw_id(const T* logits, int64_t n_vocab, double temperature, const DrawFilters& filters,
+int32_t draw_id(const T* logits, int64_t n_ids, double temperature, const DrawFilters& filters,
                 const DrawRequest& request) {
-  std::vector<Candidate> candidates = candidates_of(logits, n_vocab, filters, request);
+  std::vector<Candidate> candidates = candidates_of(logits, n_ids, filters, request);
   if (temperature == 0) return std::ranges::min_element(candidates, likelier)->id;
   filter(candidates, temperature, filters);
   std::ranges::sort(candidates, {}, &Candidate::id);
@@ -88,20 +89,20 @@ int32_t draw_id(const T* logits, int64_t n_vocab, double temperature, const Draw
 }  // namespace
 
 void TokenDrawer::draw(const Tensor& logits, double temperature, const DrawFilters& filters,
-                       std::span<const DrawRequest> requests) {
+                       std::span<const DrawRequest> requests, int64_t n_drawn) {
   draws_.clear();
   for (const DrawRequest& r : requests) {
     draws_.push_back({.row = r.row, .temperature = temperature, .uniform = r.uniform});
   }
-  kernels::sample_tokens(logits, draws_);
+  kernels::sample_tokens(logits, draws_, n_drawn);
   if (!filters.narrow()) return;
   const int64_t n_vocab = logits.dim(1);
   Tensor log_p = Tensor::empty({1}, logits.dtype()), lse = Tensor::empty({1}, logits.dtype());
   for (size_t i = 0; i < requests.size(); ++i) {
     kernels::TokenDraw& d = draws_[i];
     const bool wide = logits.dtype() == DType::f64;
-    d.id = wide ? draw_id(logits.data<double>() + d.row * n_vocab, n_vocab, temperature, filters, requests[i])
-                : draw_id(logits.data<float>() + d.row * n_vocab, n_vocab, temperature, filters, requests[i]);
+    d.id = wide ? draw_id(logits.data<double>() + d.row * n_vocab, n_drawn, temperature, filters, requests[i])
+                : draw_id(logits.data<float>() + d.row * n_vocab, n_drawn, temperature, filters, requests[i]);
     kernels::log_prob(logits.rows(d.row, d.row + 1), std::span(&d.id, 1), temperature == 0 ? 1 : temperature, log_p,
                       lse);
     d.log_prob = wide ? static_cast<float>(log_p.data<double>()[0]) : log_p.data<float>()[0];

@@ -39,9 +39,9 @@ struct DrawRequest {
 // log_prob is the model's own in any case, log softmax(logits / temperature) of the drawn token, as the trainer has it.
 class TokenDrawer {
  public:
-  // draws[i] gets the result of requests[i]. Throws as kernels::sample_tokens.
-  void draw(const Tensor& logits, double temperature, const DrawFilters& filters,
-            std::span<const DrawRequest> requests);
+  // draws[i] gets the result of requests[i], of the first n_drawn ids. Throws as kernels::sample_tokens.
+  void draw(const Tensor& logits, double temperature, const DrawFilters& filters, std::span<const DrawRequest> requests,
+            int64_t n_drawn);
   std::span<const kernels::TokenDraw> draws() const { return draws_; }
 
  private:

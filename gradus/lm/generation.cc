@@ -42,7 +42,6 @@ Generation::Generation(Model& model, const SamplerConfig& config, Drafter* draft
   const int64_t n_pages = batch * pages_for(longest + config.max_tokens);
   cache_ = model.transformer().make_cache(n_pages);
   pool_ = PagePool(n_pages);
-  model.transformer().pack();
 }
 
 void Generation::check() const {
@@ -208,7 +207,7 @@ void Generation::follow_draws(const Tensor& logits) {
                           .text = r.text,
                           .prompt_tokens = r.prompt_tokens});
     }
-    drawer_.draw(logits, config_.temperature, config_.filters, requests);
+    drawer_.draw(logits, config_.temperature, config_.filters, requests, model_.n_drawn());
     std::vector<size_t> go_on;
     for (size_t k = 0; k < drawing.size(); ++k) {
       Drawing& d = drawings_[drawing[k]];
@@ -250,7 +249,7 @@ bool Generation::append(Running& r, int32_t id, float log_prob) {
   sample.tokens.push_back(id);
   sample.log_probs.push_back(log_prob);
   ++stats_.response_tokens;
-  sample.ended = id == model_.tokenizer().eos_id() || completes_stop(r, id, sample);
+  sample.ended = model_.ends(id) || completes_stop(r, id, sample);
   return sample.ended || static_cast<int64_t>(sample.tokens.size()) >= config_.max_tokens;
 }
 
@@ -297,7 +296,7 @@ void Generation::keep_drafted() {
   cache_.keep_drafted(
       rows,
       {.row_offsets = offsets, .key_positions = positions, .block_table = block_table, .max_blocks = batch_.max_blocks},
-      model_.transformer().attention_shape());
+      model_.transformer().attention_shape(0));
 }
 
 void Generation::propose(const Tensor& hidden) {

@@ -22,7 +22,7 @@ std::map<int32_t, double> drawn_shares(double temperature, const DrawFilters& fi
     requests.push_back({.row = 0, .uniform = u, .text = text, .prompt_tokens = prompt_tokens});
   }
   TokenDrawer drawer;
-  drawer.draw(kRow, temperature, filters, requests);
+  drawer.draw(kRow, temperature, filters, requests, 8);
   std::map<int32_t, double> shares;
   for (const kernels::TokenDraw& d : drawer.draws()) shares[d.id] += 1.0 / kGrid;
   return shares;
@@ -88,11 +88,11 @@ TEST(Draw, LogProbsAreTheModels) {
   const std::vector<DrawRequest> requests = {{.row = 0, .uniform = 0.3f}};
   for (const double temperature : {1.0, 0.7}) {
     TokenDrawer plain, narrow;
-    plain.draw(kRow, temperature, {}, requests);
-    narrow.draw(kRow, temperature, {.top_k = 8}, requests);
+    plain.draw(kRow, temperature, {}, requests, 8);
+    narrow.draw(kRow, temperature, {.top_k = 8}, requests, 8);
     EXPECT_EQ(plain.draws()[0].id, narrow.draws()[0].id);
     EXPECT_EQ(plain.draws()[0].log_prob, narrow.draws()[0].log_prob);
-    narrow.draw(kRow, temperature, {.top_k = 1}, requests);
+    narrow.draw(kRow, temperature, {.top_k = 1}, requests, 8);
     EXPECT_FLOAT_EQ(narrow.draws()[0].log_prob, static_cast<float>(std::log(softmax_of(kAll, temperature).at(2))));
   }
 }
