@@ -108,7 +108,7 @@ def write_fixtures(out):
         transformers.LlamaConfig(
             num_hidden_layers=1,
             hidden_size=C,
-            num_attention_heads=2,
+            num_attention_heads=1,
             num_key_value_heads=1,
             intermediate_size=16,
             vocab_size=V,
