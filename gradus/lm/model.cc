@@ -85,6 +85,10 @@ std::map<std::string, std::string> Model::files(DType dtype) const {
   out["config.json"] = config != files_.end()
                            ? config_with_dtype(config->second, "config.json", dtype)
                            : config_json(this->config(), tokenizer_.eos_id(), tokenizer_.pad_id(), dtype);
+  if (heads_ != nullptr) {
+    out["config.json"] =
+        config_with_heads(out["config.json"], "config.json", heads_->config().heads, heads_->config().layers);
+  }
   if (!files_.contains("tokenizer.json")) {
     out["tokenizer.json"] = tokenizer_json(tokenizer_);
     out["tokenizer_config.json"] = tokenizer_config_json(tokenizer_);
@@ -128,6 +132,17 @@ void Model::merge_lora() {
   files_.erase(kAdapterConfigFile);
 }
 
+MedusaHeads& Model::add_heads(const MedusaConfig& config) {
+  heads_ = std::make_unique<MedusaHeads>(*transformer_, config);
+  return *heads_;
+}
+
+NamedTensors named_weights(const MedusaHeads& heads) {
+  NamedTensors out;
+  for (const nn::Parameter* p : heads.parameters()) out.emplace_back(p->name, p->weights());
+  return out;
+}
+
 void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
   if (model.lora() != nullptr) return save_adapter(model, folder);
   std::error_code error;
@@ -142,6 +157,8 @@ void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
   }
   for (const auto& [name, text] : model.files(tensors.front().dtype)) write_file_atomically(folder / name, text);
   write_weight_files(folder, tensors, shard_bytes);
+  if (model.heads() != nullptr)
+    write_safetensors(folder / kHeadsFile, named_weights(*model.heads()), {{"format", "pt"}});
 }
 
 HfConfig read_config(const fs::path& folder) {
@@ -200,6 +217,10 @@ Model load(const fs::path& folder, const LoadOptions& options) {
     model.generation_ = parse_generation_config(text->second, path("generation_config.json"));
   model.end_ids_ = model.generation_.eos_ids.empty() ? config.eos_ids : model.generation_.eos_ids;
   model.files_ = std::move(files);
+  if (const fs::path heads = folder / kHeadsFile; fs::exists(heads)) {
+    const SafetensorsFile file = read_safetensors(heads);
+    model.add_heads(shape_of_heads(file.tensors, heads.string())).set_weights(file.tensors, heads.string());
+  }
   return model;
 }
 

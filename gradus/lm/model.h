@@ -12,6 +12,7 @@
 #include "gradus/core/safetensors.h"
 #include "gradus/lm/generation_config.h"
 #include "gradus/lm/hf_config.h"
+#include "gradus/lm/medusa/heads.h"
 #include "gradus/lm/tokenizer/tokenizer.h"
 #include "gradus/nn/lora.h"
 #include "gradus/nn/transformer.h"
@@ -60,6 +61,11 @@ class Model {
   const nn::Lora* lora() const { return lora_.get(); }
   const std::string& lora_base() const { return lora_base_; }
 
+  // The heads that draft for this model, if it has some. Untrained ones guess what the model itself does.
+  MedusaHeads& add_heads(const MedusaConfig& config);
+  MedusaHeads* heads() { return heads_.get(); }
+  const MedusaHeads* heads() const { return heads_.get(); }
+
   // The parameters that learn: those of the adapters, or all.
   const std::vector<nn::Parameter*>& learned() const {
     return lora_ ? lora_->parameters() : transformer_->parameters();
@@ -74,6 +80,7 @@ class Model {
   std::unique_ptr<nn::Transformer> transformer_;
   std::unique_ptr<nn::Lora> lora_;  // goes before the transformer that it is attached to
   std::string lora_base_;
+  std::unique_ptr<MedusaHeads> heads_;
   Tokenizer tokenizer_;
   GenerationDefaults generation_;
   std::vector<int32_t> end_ids_;              // beside the tokenizer's
@@ -82,6 +89,11 @@ class Model {
 };
 
 inline constexpr int64_t kShardBytes = 5'000'000'000;
+
+// Medusa heads beside a model's weights, as the reference names the file.
+inline constexpr const char* kHeadsFile = "medusa_lm_head.safetensors";
+// Their weights, by name.
+NamedTensors named_weights(const MedusaHeads& heads);
 
 // Writes the folder that `load` and `transformers` read (made if missing), each file as a whole: files(), and the
 // weights, in the formats of the folder that the model was loaded from, or as they are; in shards when they are more

@@ -112,6 +112,29 @@ TEST_F(Commands, ResumeForPeopleShowsTheTableAndWhatToTryNext) {
   EXPECT_THAT(o.out, HasSubstr(" generate " + run() + " --prompt '"));
 }
 
+TEST_F(Commands, ExportWritesAModelAndMergesAdapters) {
+  const TemporaryFolder folder;
+  const std::string adapted = folder / "adapted", whole = folder / "whole", merged = folder / "merged";
+  const Outcome training = run_program(small_training(adapted, {"model=" + run(), "lora.rank=2", "k15.iterations=1"}));
+  ASSERT_EQ(training.exit_code, 0) << training.err;
+  EXPECT_THAT(training.out, HasSubstr("adapters of rank 2 on q_proj"));
+  EXPECT_EQ(objects(training.out).back()["mismatch_max"], 0.0);
+
+  ASSERT_EQ(run_program({"export", run(), whole}).exit_code, 0);
+  ASSERT_EQ(run_program({"export", adapted, merged, "--merge"}).exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(merged) / "adapter_config.json"));
+  const auto answer = [](const std::string& model) {
+    return run_program({"generate", model, "--prompt", "1+2#", "--temperature", "0", "--precision", "fp32"}).out;
+  };
+  EXPECT_EQ(answer(whole), answer(run()));
+  EXPECT_NE(answer(merged), "");
+
+  const Outcome nothing = run_program({"export", run(), folder / "x", "--merge"});
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_THAT(nothing.err, HasSubstr("has none"));
+  EXPECT_EQ(run_program({"export", whole, whole}).exit_code, 2);
+}
+
 TEST_F(Commands, EvalMeasuresARunAndAModelAlike) {
   const Outcome of_run = run_program({"eval", run(), "--json"});
   const std::vector<json> lines = objects(of_run.out);
