@@ -7,6 +7,7 @@
 #include "gradus/core/memory.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/lm/adapter.h"
+#include "gradus/lm/medusa/head_layout.h"
 #include "gradus/lm/memory_plan.h"
 #include "gradus/lm/weight_files.h"
 
@@ -46,10 +47,11 @@ void check_tensor(const Tensor* t, std::string_view name, const Shape& shape, st
 }
 
 // A tensor that no parameter stands for: the copy of a tied head, and what old files have of the rotary angles, are of
-// no use; others mean that this is another model.
+// no use, and Medusa heads are read by load_heads; others mean that this is another model.
 void check_left_over(std::string_view name, const nn::TransformerConfig& config, std::string_view origin) {
   if (name == "lm_head.weight" && config.tie_embeddings) return;
   if (name.ends_with("rotary_emb.inv_freq")) return;
+  if (is_head_in_model(name)) return;
   fail(ErrorCode::corrupt, "{}: tensor {} does not belong to the model that config.json describes", origin, name);
 }
 
