@@ -29,6 +29,7 @@ struct GenerateOptions {
   int64_t samples = 1;
   lm::DrawFilters filters;
   std::vector<std::string> stop;
+  std::string medusa;
   bool no_drafts = false, typical = false;
   std::string tree = "dynamic";
   std::string precision;
@@ -51,6 +52,8 @@ void declare(CLI::App& command, GenerateOptions& o) {
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--repetition-penalty", o.filters.repetition_penalty, "above 1: the text's own tokens less often");
   command.add_option("--stop", o.stop, "end the answer where it comes to contain this text; may be repeated");
+  command.add_option("--medusa", o.medusa,
+                     "Medusa heads that draft, in any published layout [the model's own, if any]");
   command.add_flag("--no-drafts", o.no_drafts, "one token at a time, even if the model has heads");
   command.add_option("--tree", o.tree, "of drafts: dynamic, chain, or a file of medusa_choices")->capture_default_str();
   command.add_flag("--typical", o.typical, "keep drafts that are likely enough: faster, but another text");
@@ -92,13 +95,14 @@ int generate(const GenerateOptions& o, Output& out) {
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
   std::vector<lm::SampleRequest> requests;
   for (int64_t i = 0; i < o.samples; ++i) requests.push_back({prompt, static_cast<uint64_t>(i)});
+  if (!o.medusa.empty()) model.load_heads(o.medusa, true);
   std::optional<lm::MedusaGuesser> guesser;
   std::optional<lm::CostCurve> cost;
   std::optional<lm::MedusaDrafter> drafter;
   if (model.heads() != nullptr && !o.no_drafts) {
     const int64_t heads = model.heads()->config().heads;
     lm::DraftingConfig drafting = drafting_of(o, heads);
-    guesser.emplace(*model.heads());
+    guesser.emplace(*model.heads(), model.draft_vocabulary());
     cost.emplace(lm::measure_cost_curve(model, std::clamp<int64_t>(room, 1, 64)));
     drafting.cost = [&](int64_t rows) { return cost->ms(rows); };
     drafter.emplace(&*guesser, heads, drafting);

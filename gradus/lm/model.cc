@@ -7,7 +7,7 @@
 #include "gradus/core/memory.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/lm/adapter.h"
-#include "gradus/lm/medusa/head_layout.h"
+#include "gradus/lm/medusa/head_files.h"
 #include "gradus/lm/memory_plan.h"
 #include "gradus/lm/weight_files.h"
 
@@ -137,6 +137,12 @@ MedusaHeads& Model::add_heads(const MedusaConfig& config) {
   return *heads_;
 }
 
+void Model::load_heads(const fs::path& path, bool read_only) {
+  LoadedHeads loaded = lm::load_heads(path, *transformer_, {.read_only = read_only});
+  heads_ = std::move(loaded.heads);
+  draft_vocabulary_ = std::move(loaded.vocabulary);
+}
+
 NamedTensors named_weights(const MedusaHeads& heads) {
   NamedTensors out;
   for (const nn::Parameter* p : heads.parameters()) out.emplace_back(p->name, p->weights());
@@ -218,9 +224,12 @@ Model load(const fs::path& folder, const LoadOptions& options) {
     model.generation_ = parse_generation_config(text->second, path("generation_config.json"));
   model.end_ids_ = model.generation_.eos_ids.empty() ? config.eos_ids : model.generation_.eos_ids;
   model.files_ = std::move(files);
-  if (const fs::path heads = folder / kHeadsFile; fs::exists(heads)) {
-    const SafetensorsFile file = read_safetensors(heads);
-    model.add_heads(shape_of_heads(file.tensors, heads.string())).set_weights(file.tensors, heads.string());
+  const bool has_heads_inside =
+      std::ranges::any_of(weights.tensors(), [](const auto& t) { return is_head_in_model(t.first); });
+  if (fs::exists(folder / kHeadsFile)) {
+    model.load_heads(folder / kHeadsFile, options.read_only);
+  } else if (has_heads_inside) {
+    model.load_heads(folder, options.read_only);
   }
   return model;
 }

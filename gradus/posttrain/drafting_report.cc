@@ -32,7 +32,7 @@ DraftingReport report_drafting(lm::Model& model, const Text& text, const Draftin
         to_ids(window.first(std::min(window.size(), static_cast<size_t>(prompt_tokens))), model.tokenizer()));
 
   const lm::CostCurve cost = lm::measure_cost_curve(model, std::min<int64_t>(64, room / 2));
-  lm::MedusaGuesser guesser(*model.heads());
+  lm::MedusaGuesser guesser(*model.heads(), model.draft_vocabulary());
   DraftingReport report;
   for (const double temperature : config.temperatures) {
     lm::MedusaDrafter drafter(&guesser, model.heads()->config().heads,

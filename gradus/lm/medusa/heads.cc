@@ -80,18 +80,6 @@ void MedusaHeads::set_weights(const NamedTensors& weights, std::string_view orig
   }
 }
 
-MedusaConfig shape_of_heads(const NamedTensors& weights, std::string_view origin) {
-  const auto has = [&](const std::string& wanted) {
-    return std::ranges::find(weights, wanted, &NamedTensors::value_type::first) != weights.end();
-  };
-  MedusaConfig shape{.heads = 0, .layers = 0};
-  while (has(fmt::format("{}.0.linear.weight", shape.heads))) ++shape.heads;
-  while (has(fmt::format("0.{}.linear.weight", shape.layers))) ++shape.layers;
-  shape.own_outputs = has(fmt::format("0.{}.weight", shape.layers));
-  if (shape.heads == 0) fail(ErrorCode::corrupt, "{}: no tensor 0.0.linear.weight, so no Medusa heads", origin);
-  return shape;
-}
-
 MedusaGuesser::MedusaGuesser(MedusaHeads& heads, std::vector<int32_t> vocabulary)
     : heads_(heads), vocabulary_(std::move(vocabulary)) {
   require(vocabulary_.empty() || !heads.config().own_outputs,

@@ -68,10 +68,6 @@ class MedusaHeads {
   std::vector<nn::Parameter*> outputs_;     // [heads] or empty
 };
 
-// The numbers of heads and layers that tensors named so must have, whatever a config.json beside them says. Throws
-// corrupt when there are none.
-MedusaConfig shape_of_heads(const NamedTensors& weights, std::string_view origin);
-
 // A head's likeliest tokens, the likeliest first; of equals the lower id.
 struct Candidate {
   int32_t token = 0;
