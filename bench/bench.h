@@ -83,6 +83,23 @@ struct TrainOptions {
 };
 void train(const TrainOptions& options, const Sink& sink);
 
+// Reading and writing text, by llama-bench's conventions: random tokens, one sequence, no tokenizer and no sampler; a
+// repetition to warm up, then `rounds`, of which tokens_per_s is the mean and deviation the sample's. Rows:
+//   pp512, tg128   a prompt of 512 tokens at once, and 128 tokens one by one from an empty cache
+//       share_of_peak        useful FLOPs (flops.h) by the peak of the precision
+//       share_of_bandwidth   bytes of all weights, once for each pass, by the rate of reading memory in the same rounds
+//   rows           the cost curve: a pass over so many rows behind kCurveContext tokens, with the logits of all;
+//                  `ratio` to one row, medians
+struct DecodeOptions {
+  std::optional<std::filesystem::path> model{};  // a model's folder; else
+  std::string shape = "135m";                    // of decode_shapes(), with random weights
+  std::string precision = "bf16";                // fp32 | bf16 | fp16
+  int rounds = 5;
+};
+inline constexpr int64_t kCurveContext = 128;
+const std::vector<std::string>& decode_shapes();
+void decode(const DecodeOptions& options, const Sink& sink);
+
 // Whether the sampler's log-probabilities are the trainer's, bit for bit (DESIGN.md section 3).
 //   without `run`: small models of its own, over instruction sets, threads, batch sizes, packings, prompts of several
 //   key

@@ -158,14 +158,16 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   };
   const auto own = parts(plan), wide = parts(in_fp32);
   if (options_.json) {
-    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}, {"shares", plan.shares}};
     for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
     for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
     return out_.json_line(line);
   }
   end_phase();
   const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
-  std::vector<Column> columns = {{"memory, MB"}, {std::string(precision), true}};
+  const std::string title =
+      plan.shares == 1 ? "memory, MB" : fmt::format("memory of each of {} ranks, MB", plan.shares);
+  std::vector<Column> columns = {{title}, {std::string(precision), true}};
   const bool compared = precision != nn::name(nn::Precision::fp32);
   if (compared) columns.push_back({"fp32", true});
   std::vector<std::vector<std::string>> rows;

@@ -28,4 +28,14 @@ void sample_tokens(const Tensor& logits, double temperature, std::span<const flo
 void sample_tokens(const Tensor& logits, double temperature, std::span<const float> uniforms, std::span<int32_t> ids,
                    std::span<float> log_prob);
 
+// One draw of many, each as above at a temperature of its own.
+struct TokenDraw {
+  int64_t row = 0;  // of the logits
+  double temperature = 1;
+  float uniform = 0;  // in [0, 1); not read at temperature 0
+  int32_t id = -1;    // the result
+  float log_prob = 0;
+};
+void sample_tokens(const Tensor& logits, std::span<TokenDraw> draws, int64_t n_drawn);
+
 }  // namespace gradus::kernels

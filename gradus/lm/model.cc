@@ -6,6 +6,7 @@
 #include "gradus/core/file.h"
 #include "gradus/core/memory.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/lm/adapter.h"
 #include "gradus/lm/memory_plan.h"
 #include "gradus/lm/weight_files.h"
 
@@ -110,14 +111,30 @@ void Model::set_weights(const SafetensorsFile& file, std::string_view origin) {
   }
 }
 
+void Model::add_lora(const nn::LoraConfig& config, std::string base) {
+  GRADUS_CHECK(lora_ == nullptr);
+  lora_ = std::make_unique<nn::Lora>(*transformer_, config);
+  lora_base_ = std::move(base);
+  files_[kAdapterConfigFile] = adapter_config_json({config, lora_base_});
+}
+
+void Model::merge_lora() {
+  GRADUS_CHECK(lora_ != nullptr);
+  lora_->merge();
+  lora_ = nullptr;
+  lora_base_.clear();
+  files_.erase(kAdapterConfigFile);
+}
+
 void save(const Model& model, const fs::path& folder, const SaveOptions& options) {
+  if (model.lora() != nullptr) return save_adapter(model, folder);
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail(ErrorCode::io, "save model: cannot make the folder {}: {}", folder.string(), error.message());
   std::vector<StoredTensor> tensors;
   for (const nn::Parameter* p : model.transformer().parameters()) {
     const size_t i = tensors.size();
-    const DType own = model.stored_.empty() ? p->weights().dtype() : model.stored_[i];
+    const DType own = model.stored_.empty() ? p->weights_dtype() : model.stored_[i];
     const DType dtype = options.dtype.value_or(own);
     // A master is rounded to what its 16-bit copy holds, so that copy will do.
     tensors.push_back({p->name, p->value.dtype() == dtype ? p->value : p->weights(), dtype});
@@ -127,6 +144,7 @@ void save(const Model& model, const fs::path& folder, const SaveOptions& options
 }
 
 HfConfig read_config(const fs::path& folder) {
+  if (is_adapter(folder)) return read_config(read_adapter_config(folder).base);
   if (!fs::is_directory(folder)) {
     fail(ErrorCode::not_found,
          "model {}: no such folder; give one with config.json, model.safetensors and tokenizer.json", folder.string());
@@ -135,10 +153,11 @@ HfConfig read_config(const fs::path& folder) {
 }
 
 nn::Precision stored_precision(const fs::path& folder) {
-  return precision_of(WeightFiles(folder));
+  return precision_of(WeightFiles(is_adapter(folder) ? fs::path(read_adapter_config(folder).base) : folder));
 }
 
 Model load(const fs::path& folder, const LoadOptions& options) {
+  if (is_adapter(folder)) return load_adapted(folder, options);
   const HfConfig config = read_config(folder);
   const WeightFiles weights(folder);
   const nn::Precision precision = options.precision.value_or(precision_of(weights));

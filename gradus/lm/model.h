@@ -13,6 +13,7 @@
 #include "gradus/lm/generation_config.h"
 #include "gradus/lm/hf_config.h"
 #include "gradus/lm/tokenizer/tokenizer.h"
+#include "gradus/nn/lora.h"
 #include "gradus/nn/transformer.h"
 
 namespace gradus::lm {
@@ -50,12 +51,26 @@ class Model {
   // The folder's texts by file name, beside weights stored as `dtype`: config.json and the tokenizer's files, and what
   // else a loaded model's folder had of this kind, byte for byte; only the dtype in config.json may change.
   std::map<std::string, std::string> files(DType dtype) const;
-  NamedTensors weights() const;  // Parameter::weights, whose storage they share
-  DType weights_dtype() const { return transformer_->parameters().front()->weights().dtype(); }
+  NamedTensors weights() const;  // Parameter::weights of the transformer, whose storage they share
+  DType weights_dtype() const { return transformer_->parameters().front()->weights_dtype(); }
 
   // Copies weights in, from whatever floating-point format. Throws corrupt, naming the tensor, when one is missing,
   // left over, or has another shape or no floating-point format.
   void set_weights(const SafetensorsFile& file, std::string_view origin);
+
+  // Low-rank adapters (adapter.h): from here on they alone learn. `base` is where the transformer's weights lie, for
+  // those who load the adapters. Merged, the model is again one without.
+  void add_lora(const nn::LoraConfig& config, std::string base);
+  void merge_lora();
+  nn::Lora* lora() { return lora_.get(); }
+  const nn::Lora* lora() const { return lora_.get(); }
+  const std::string& lora_base() const { return lora_base_; }
+
+  // The parameters that learn: those of the adapters, or all.
+  const std::vector<nn::Parameter*>& learned() const {
+    return lora_ ? lora_->parameters() : transformer_->parameters();
+  }
+  void allocate_gradients() { lora_ ? lora_->allocate_gradients() : transformer_->allocate_gradients(); }
 
  private:
   Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer);
@@ -63,6 +78,8 @@ class Model {
   friend void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options);
 
   std::unique_ptr<nn::Transformer> transformer_;
+  std::unique_ptr<nn::Lora> lora_;  // goes before the transformer that it is attached to
+  std::string lora_base_;
   Tokenizer tokenizer_;
   GenerationDefaults generation_;
   std::vector<int32_t> end_ids_;              // beside the tokenizer's
@@ -71,7 +88,7 @@ class Model {
 };
 
 // Writes the folder that `load` and `transformers` read (made if missing), each file as a whole: files(), and the
-// weights, in shards when they are more than shard_bytes.
+// weights, in shards when they are more than shard_bytes. Of a model with adapters only these (save_adapter).
 void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options = {});
 
 // The shape that a folder's config.json asks for. Throws not_found, corrupt, unsupported or invalid_argument.
@@ -82,7 +99,8 @@ nn::Precision stored_precision(const std::filesystem::path& folder);
 
 // The weights are views of the mapped files wherever these have the format that is computed in (safetensors.h says what
 // that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming
-// the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there.
+// the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there. A folder with
+// adapters is its base model with them (adapter.h).
 Model load(const std::filesystem::path& folder, const LoadOptions& options = {});
 inline Model load(const std::filesystem::path& folder, nn::Precision precision) {
   return load(folder, {.precision = precision});

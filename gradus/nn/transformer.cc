@@ -6,6 +6,7 @@
 #include "gradus/core/rng.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
+#include "gradus/kernels/embedding.h"
 
 namespace gradus::nn {
 
@@ -16,7 +17,7 @@ constexpr int64_t kFirstPositions = 2048;  // of the rotary table
 }  // namespace
 
 Transformer::Transformer(const TransformerConfig& config, const TransformerOptions& options)
-    : config_(config.resolved()), formats_(formats(options.precision)) {
+    : config_(config.resolved()), formats_(formats(options.precision)), matrices_(formats_.matrices) {
   const TransformerConfig& c = config_;
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
   const auto make = [&](std::string name, Shape shape) { return make_parameter(std::move(name), shape, options); };
@@ -57,7 +58,8 @@ Transformer::Transformer(const TransformerConfig& config, const TransformerOptio
 Parameter* Transformer::make_parameter(std::string name, Shape shape, const TransformerOptions& options) {
   const bool is_matrix = shape.rank() == 2;
   const auto weights = [&](DType dtype) {
-    return options.weights ? options.weights(name, shape, dtype) : Tensor::zeros(shape, dtype);
+    if (options.weights) return options.weights(name, shape, dtype);
+    return is_matrix && dtype == formats_.matrices ? matrices_.zeros(shape) : Tensor::zeros(shape, dtype);
   };
   Tensor value = weights(is_matrix ? formats_.matrices : formats_.vectors), master;
   if (is_matrix && formats_.master && options.masters) master = weights(formats_.vectors);
@@ -100,14 +102,6 @@ void Transformer::drop_master_weights() {
   for (Parameter* p : order_) p->master = {};
 }
 
-void Transformer::pack() {
-  for (Parameter* p : order_) {
-    const bool is_input_table = p == embedding_ && !config_.tie_embeddings;
-    if (p->value.rank() == 2 && !is_input_table && !p->packed.panels.defined())
-      p->packed = kernels::pack_matrix(p->value, true);
-  }
-}
-
 kernels::AttentionShape Transformer::attention_shape(int64_t layer) const {
   return {.heads = config_.heads,
           .kv_heads = config_.kv_heads,
@@ -117,10 +111,59 @@ kernels::AttentionShape Transformer::attention_shape(int64_t layer) const {
 }
 
 KeyValueCache Transformer::make_cache(int64_t n_pages) const {
-  KeyValueCache cache{.layers = {}, .n_pages = n_pages};
+  KeyValueCache cache{.layers = {}, .n_pages = n_pages, .drafted_keys = {}, .drafted_values = {}};
+  cache.drafted_keys.resize(static_cast<size_t>(config_.layers));
+  cache.drafted_values.resize(static_cast<size_t>(config_.layers));
   for (int64_t i = 0; i < config_.layers; ++i)
     cache.layers.push_back(kernels::make_key_value_pages(n_pages, attention_shape(i), formats_.matrices));
   return cache;
+}
+
+namespace {
+
+// Attention over sequences and, in the rows after theirs, trees. What the trees' nodes have in k and v is set aside.
+Var attention_with_trees(Var q, Var k, Var v, const TokenBatch& batch, const kernels::AttentionShape& shape,
+                         int64_t layer_number, KeyValueCache& cache) {
+  GRADUS_CHECK(!q.tape->recording());
+  const auto layer = static_cast<size_t>(layer_number);
+  const int64_t rows = batch.rows(), first = rows - batch.tree_rows();
+  Tensor o = Tensor::empty(q.value().shape(), q.value().dtype());
+  Tensor lse = Tensor::empty({rows, shape.heads}, kernels::computed_in(o.dtype()));
+  Tensor o_trees = o.rows(first, rows), lse_trees = lse.rows(first, rows);
+  const Tensor keys = k.value().rows(first, rows), values = v.value().rows(first, rows);
+  if (first > 0) {
+    Tensor o_sequences = o.rows(0, first), lse_sequences = lse.rows(0, first);
+    kernels::AttentionLayout layout = batch.layout();
+    layout.key_positions = layout.key_positions.first(static_cast<size_t>(first));
+    layout.block_table = layout.block_table.first(static_cast<size_t>(batch.n_sequences() * batch.max_blocks));
+    kernels::store_keys_values(k.value().rows(0, first), v.value().rows(0, first), layout, shape, cache.layers[layer]);
+    kernels::attention_forward(q.value().rows(0, first), cache.layers[layer], layout, shape, o_sequences,
+                               lse_sequences);
+  }
+  kernels::attention_tree(q.value().rows(first, rows), keys, values, cache.layers[layer], batch.tree_layout(),
+                          {batch.prefix_lengths, batch.parents}, shape, o_trees, lse_trees);
+  cache.drafted_keys[layer] = keys;
+  cache.drafted_values[layer] = values;
+  return q.tape->emit(std::move(o), false);
+}
+
+}  // namespace
+
+void KeyValueCache::keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
+                                 const kernels::AttentionShape& shape) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Shape kept{static_cast<int64_t>(rows.size()), drafted_keys[i].dim(1)};
+    Tensor k = Tensor::empty(kept, drafted_keys[i].dtype()), v = Tensor::empty(kept, drafted_values[i].dtype());
+    kernels::embedding(rows, drafted_keys[i], k);
+    kernels::embedding(rows, drafted_values[i], v);
+    kernels::store_keys_values(k, v, layout, shape, layers[i]);
+  }
+}
+
+void KeyValueCache::copy_page(int32_t from, int32_t to) {
+  for (kernels::KeyValuePages& pages : layers) {
+    for (Tensor* x : {&pages.keys, &pages.values}) x->rows(to, to + 1).copy_from(x->rows(from, from + 1));
+  }
 }
 
 // A longer table begins with the rows of the shorter one, so it may take that one's place under a tape that records.
@@ -133,39 +176,38 @@ void Transformer::extend_rope(const TokenBatch& batch) {
   rope_ = kernels::make_rope_table(n, config_.head_size, config_.rope_theta, formats_.vectors, config_.rope_scaling);
 }
 
-Var Transformer::block(Var x, int64_t layer, const TokenBatch& batch, kernels::KeyValuePages* pages) {
+Var Transformer::block(Var x, int64_t layer, const TokenBatch& batch, KeyValueCache* cache) {
   const Layer& w = layers_[static_cast<size_t>(layer)];
   const Var h = rms_norm(x, *w.input_norm, config_.norm_eps);
-  // A projection to heads, normalised and rotated.
-  const auto heads = [&](Parameter& weight, Parameter* bias, Parameter* norm, int64_t n) {
-    Var y = linear(h, weight, bias);
+  const auto [heads, kv_heads, v] = linear(
+      h, std::array{LinearWeights{*w.q, w.q_bias}, LinearWeights{*w.k, w.k_bias}, LinearWeights{*w.v, w.v_bias}});
+  const auto rotated = [&](Var y, Parameter* norm, int64_t n) {
     if (norm != nullptr) y = rms_norm(y, *norm, config_.norm_eps);
     return rope(y, batch.rotary_positions(), n, rope_);
   };
-  const Var q = heads(*w.q, w.q_bias, w.q_norm, config_.heads), k = heads(*w.k, w.k_bias, w.k_norm, config_.kv_heads);
-  const Var v = linear(h, *w.v, w.v_bias);
-  const Var seen = attention(q, k, v, batch.layout(), attention_shape(layer), batch.n_pages, pages, batch.key_rows);
+  const Var q = rotated(heads, w.q_norm, config_.heads), k = rotated(kv_heads, w.k_norm, config_.kv_heads);
+  const Var seen =
+      batch.n_trees() > 0
+          ? attention_with_trees(q, k, v, batch, attention_shape(layer), layer, *cache)
+          : attention(q, k, v, batch.layout(), attention_shape(layer), batch.n_pages,
+                      cache != nullptr ? &cache->layers[static_cast<size_t>(layer)] : nullptr, batch.key_rows);
   x = add(x, linear(seen, *w.o, w.o_bias));
   const Var g = rms_norm(x, *w.post_norm, config_.norm_eps);
-  return add(x, linear(swiglu(linear(g, *w.gate, w.gate_bias), linear(g, *w.up, w.up_bias)), *w.down, w.down_bias));
+  const auto [gate, up] = linear(g, std::array{LinearWeights{*w.gate, w.gate_bias}, LinearWeights{*w.up, w.up_bias}});
+  return add(x, linear(swiglu(gate, up), *w.down, w.down_bias));
 }
 
 Var Transformer::hidden(Tape& tape, const TokenBatch& batch, KeyValueCache* cache) {
   extend_rope(batch);
   Var x = embedding(tape, batch.ids, *embedding_);
-  for (int64_t i = 0; i < config_.layers; ++i)
-    x = block(x, i, batch, cache != nullptr ? &cache->layers[static_cast<size_t>(i)] : nullptr);
+  GRADUS_CHECK(batch.n_trees() == 0 || cache != nullptr);
+  for (int64_t i = 0; i < config_.layers; ++i) x = block(x, i, batch, cache);
   return rms_norm(x, *final_norm_, config_.norm_eps);
 }
 
 Tensor Transformer::logits(const Tensor& hidden) {
   Tensor out = Tensor::empty({hidden.dim(0), config_.n_vocab}, formats_.vectors);
-  Parameter& w = head();
-  if (w.packed.panels.defined()) {
-    kernels::gemm(hidden, w.packed, out);
-  } else {
-    kernels::gemm(hidden, w.value, out, {.transpose_b = true});
-  }
+  kernels::gemm(hidden, head().value, out, {.transpose_b = true});
   return out;
 }
 

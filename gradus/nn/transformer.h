@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/core/tensor_arena.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/token_batch.h"
 #include "gradus/nn/transformer_config.h"
 
 namespace gradus::nn {
 
+using autograd::LinearWeights;
 using autograd::Parameter;
 using autograd::Tape;
 using autograd::Var;
@@ -23,6 +25,14 @@ using autograd::Var;
 struct KeyValueCache {
   std::vector<kernels::KeyValuePages> layers;
   int64_t n_pages = 0;
+  // Of the last pass's trees, [tree rows, G * D] in each layer: in no page until `keep_drafted`.
+  std::vector<Tensor> drafted_keys, drafted_values;
+
+  // Stores the keys and values of these rows of the trees, in their layout's order, at its positions.
+  void keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
+                    const kernels::AttentionShape& shape);
+  // Page `to` becomes a copy of `from`.
+  void copy_page(int32_t from, int32_t to);
 };
 
 // Gives the weights of the parameter `name` in `dtype`, as a tensor of `shape` that the transformer may write to.
@@ -58,8 +68,6 @@ class Transformer {
   void allocate_gradients();
   // Gives the memory of master copies back: for a model that is only read.
   void drop_master_weights();
-  // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
-  void pack();
 
   // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or
   // position out of range.
@@ -80,10 +88,11 @@ class Transformer {
   };
   Parameter* make_parameter(std::string name, Shape shape, const TransformerOptions& options);
   void extend_rope(const TokenBatch& batch);
-  Var block(Var x, int64_t layer, const TokenBatch& batch, kernels::KeyValuePages* pages);
+  Var block(Var x, int64_t layer, const TokenBatch& batch, KeyValueCache* cache);
 
   TransformerConfig config_;
   PrecisionFormats formats_;
+  TensorArena matrices_;
   std::deque<Parameter> storage_;
   std::vector<Parameter*> order_;
   std::vector<Layer> layers_;

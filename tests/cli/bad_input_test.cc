@@ -212,8 +212,8 @@ TEST_F(BadFolder, AConfigOfAbsurdSizeIsRefusedWithTheMemoryItNeeds) {
   const std::string key = "\"num_hidden_layers\": ";
   config.insert(config.find(key) + key.size(), "409");  // 4091 layers: terabytes
   const std::string width = "\"intermediate_size\": ";
-  config.replace(config.find(width) + width.size(), config.find(',', config.find(width)) - config.find(width) - width.size(),
-                 "1048576");
+  config.replace(config.find(width) + width.size(),
+                 config.find(',', config.find(width)) - config.find(width) - width.size(), "1048576");
   write(model() / "config.json", config);
   refused("GB of memory: weights");
   expect_refused({"train", "chain/k15", "model=" + model().string(), "--out", (folder_ / "next").string()}, 1,
