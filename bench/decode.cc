@@ -33,16 +33,37 @@ struct NamedShape {
 const NamedShape kShapes[] = {
     {"135m",
      "SmolLM2-135M",
-     {.layers = 30, .width = 576, .heads = 9, .kv_heads = 3, .ffn_width = 1536, .n_vocab = 49152,
-      .max_positions = kPositions, .rope_theta = 1e5, .norm_eps = 1e-5}},
+     {.layers = 30,
+      .width = 576,
+      .heads = 9,
+      .kv_heads = 3,
+      .ffn_width = 1536,
+      .n_vocab = 49152,
+      .max_positions = kPositions,
+      .rope_theta = 1e5,
+      .norm_eps = 1e-5}},
     {"360m",
      "SmolLM2-360M",
-     {.layers = 32, .width = 960, .heads = 15, .kv_heads = 5, .ffn_width = 2560, .n_vocab = 49152,
-      .max_positions = kPositions, .rope_theta = 1e5, .norm_eps = 1e-5}},
+     {.layers = 32,
+      .width = 960,
+      .heads = 15,
+      .kv_heads = 5,
+      .ffn_width = 2560,
+      .n_vocab = 49152,
+      .max_positions = kPositions,
+      .rope_theta = 1e5,
+      .norm_eps = 1e-5}},
     {"500m",
      "Qwen2.5-0.5B",
-     {.layers = 24, .width = 896, .heads = 14, .kv_heads = 2, .ffn_width = 4864, .n_vocab = 151936,
-      .max_positions = kPositions, .rope_theta = 1e6, .qkv_bias = true}},
+     {.layers = 24,
+      .width = 896,
+      .heads = 14,
+      .kv_heads = 2,
+      .ffn_width = 4864,
+      .n_vocab = 151936,
+      .max_positions = kPositions,
+      .rope_theta = 1e6,
+      .qkv_bias = true}},
 };
 
 const NamedShape& find_shape(const std::string& name) {
@@ -89,8 +110,8 @@ class Subject {
     const NamedShape& shape = find_shape(options.shape);
     name_ = shape.model;
     // bf16_pure has the same forward pass and no copy of its weights in f32.
-    made_ = std::make_unique<nn::Transformer>(
-        shape.config, precision == nn::Precision::bf16 ? nn::Precision::bf16_pure : precision);
+    made_ = std::make_unique<nn::Transformer>(shape.config,
+                                              precision == nn::Precision::bf16 ? nn::Precision::bf16_pure : precision);
     randomise(*made_);
   }
 

@@ -15,7 +15,7 @@ namespace gradus::bench {
 namespace {
 
 constexpr int64_t kOneThreadIterations = 1'000'000;
-constexpr int64_t kCachedFloats = 64 << 10;    // 256 KiB: in the second-level cache, not in the first
+constexpr int64_t kCachedFloats = 64 << 10;  // 256 KiB: in the second-level cache, not in the first
 constexpr int64_t kCachedPasses = 64;
 
 // The sums read are of no interest; storing them keeps the reading in the program.

@@ -29,8 +29,7 @@ ReadMemory::ReadMemory(Alternation& alternation) : alternation_(alternation), da
   kernels::fill(data_, 1.0);
   id_ = alternation.add([data = data_] {
     parallel_ranges(data.numel(), kPieceFloats, [&](int64_t begin, int64_t end) {
-      read_sink = read_loop(
-          data.span<float>().subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+      read_sink = read_loop(data.span<float>().subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
     });
   });
 }

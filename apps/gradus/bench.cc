@@ -1,5 +1,5 @@
-// gradus bench peak|gemm|attention|train|decode|exact|textbook|rl|motivation|env|allreduce: measures what training runs,
-// beside the machine's own limits.
+// gradus bench peak|gemm|attention|train|decode|exact|textbook|rl|motivation|env|allreduce: measures what training
+// runs, beside the machine's own limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -513,8 +513,8 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "attention", "Attention in tiles, and the textbook's with N x N weights", declare_attention,
               run_attention);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
-  add_command(*bench, work, "decode", "Prompts and tokens a second of a language model, and what rows cost", declare_decode,
-              run_decode);
+  add_command(*bench, work, "decode", "Prompts and tokens a second of a language model, and what rows cost",
+              declare_decode, run_decode);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
   add_command(*bench, work, "textbook", "The tables of the textbooks, cell by cell", declare_textbook, run_textbook);
   add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);

@@ -40,12 +40,13 @@ CostCurve measure_cost_curve(nn::Transformer& model, int64_t max_rows, const Cos
     return std::chrono::duration<double, std::milli>(Clock::now() - t).count();
   };
   const int64_t positions = model.config().max_positions;
-  require(max_rows >= 1 && max_rows <= positions, "cost curve: max_rows is {}, but must be 1 to the model's {} positions",
-          max_rows, positions);
+  require(max_rows >= 1 && max_rows <= positions,
+          "cost curve: max_rows is {}, but must be 1 to the model's {} positions", max_rows, positions);
   const int64_t context = std::clamp<int64_t>(options.context, 0, positions - max_rows);
   ForwardPass pass(model, context + max_rows);
   std::vector<int32_t> ids(static_cast<size_t>(max_rows));
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(static_cast<int64_t>(i) % model.config().n_vocab);
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>(static_cast<int64_t>(i) % model.config().n_vocab);
   const auto time = [&](int64_t rows) {
     pass.move_to(context);
     const Clock::time_point start = Clock::now();

@@ -25,8 +25,7 @@ Tensor ForwardPass::read(std::span<const int32_t> ids, Logits logits) {
   batch_.block_table.resize(static_cast<size_t>(batch_.max_blocks));
   std::iota(batch_.block_table.begin(), batch_.block_table.end(), 0);
   const nn::Var hidden = model_.hidden(tape_, batch_, &cache_);
-  Tensor out =
-      model_.logits(logits == Logits::of_all ? hidden.value() : hidden.value().rows(n - 1, n));
+  Tensor out = model_.logits(logits == Logits::of_all ? hidden.value() : hidden.value().rows(n - 1, n));
   tape_.reset();
   return out;
 }
