@@ -158,18 +158,24 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   };
   const auto own = parts(plan), wide = parts(in_fp32);
   if (options_.json) {
-    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}, {"shares", plan.shares}};
     for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
     for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
     return out_.json_line(line);
   }
   end_phase();
   const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
+  const std::string title =
+      plan.shares == 1 ? "memory, MB" : fmt::format("memory of each of {} ranks, MB", plan.shares);
+  std::vector<Column> columns = {{title}, {std::string(precision), true}};
+  const bool compared = precision != nn::name(nn::Precision::fp32);
+  if (compared) columns.push_back({"fp32", true});
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < own.size(); ++i) {
-    rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
+    rows.push_back({own[i].first, megabytes(own[i].second)});
+    if (compared) rows.back().push_back(megabytes(wide[i].second));
   }
-  out_.text(format_table({{"memory, MB"}, {std::string(precision), true}, {"fp32", true}}, rows));
+  out_.text(format_table(columns, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {

@@ -8,10 +8,7 @@
 #include "gradus/posttrain/rollout.h"
 
 namespace gradus::posttrain {
-namespace {
-
-// The same for every run and every model. A smaller number gives a prefix.
-std::vector<std::span<const Symbol>> chosen_windows(const Text& text, int64_t context, int64_t n) {
+std::vector<std::span<const Symbol>> held_out_windows(const Text& text, int64_t context, int64_t n) {
   std::vector<std::span<const Symbol>> windows = consecutive_windows(text.held_out(), context);
   GRADUS_CHECK(!windows.empty());  // a piece has a byte, and a file an end
   Rng rng(0, Purpose::held_out);
@@ -22,8 +19,6 @@ std::vector<std::span<const Symbol>> chosen_windows(const Text& text, int64_t co
   windows.resize(n_chosen);
   return windows;
 }
-
-}  // namespace
 
 std::vector<int32_t> to_ids(std::span<const Symbol> symbols, const lm::Tokenizer& tokenizer) {
   GRADUS_CHECK(tokenizer.is_byte_level());
@@ -39,7 +34,7 @@ HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossC
   std::vector<std::vector<int32_t>> ids;
   std::vector<TrainSequence> sequences;
   const int64_t n_windows = (config.tokens + config.context - 1) / config.context;
-  for (const std::span<const Symbol> window : chosen_windows(text, config.context, n_windows)) {
+  for (const std::span<const Symbol> window : held_out_windows(text, config.context, n_windows)) {
     ids.push_back(to_ids(window, model.tokenizer()));
     const std::span<const Symbol> predicted = window.subspan(1);
     loss.tokens += static_cast<int64_t>(predicted.size());
@@ -71,7 +66,7 @@ HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossC
 Continuation continue_held_out_text(lm::Model& model, const Text& text, int64_t context, uint64_t seed) {
   constexpr size_t kPromptBytes = 64;
   constexpr int64_t kMostTokens = 240;
-  std::span<const Symbol> window = chosen_windows(text, context, 1).front();
+  std::span<const Symbol> window = held_out_windows(text, context, 1).front();
   window = window.first(static_cast<size_t>(std::ranges::find(window, kEndOfFile) - window.begin()));
   const auto line_end = std::ranges::find(window, static_cast<Symbol>('\n'));
   const auto line_begin = static_cast<size_t>(line_end - window.begin()) + 1;

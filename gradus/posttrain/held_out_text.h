@@ -19,6 +19,10 @@ namespace gradus::posttrain {
 // The token ids of symbols. The tokenizer is byte level.
 std::vector<int32_t> to_ids(std::span<const Symbol> symbols, const lm::Tokenizer& tokenizer);
 
+// Some n of the windows of held-out text, the same for every run and every model; fewer where there are fewer. A
+// smaller number gives a prefix.
+std::vector<std::span<const Symbol>> held_out_windows(const Text& text, int64_t context, int64_t n);
+
 struct HeldOutLoss {
   int64_t tokens = 0;  // predicted: bytes, and ends of files
   int64_t bytes = 0;

@@ -53,13 +53,13 @@ Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& con
       config_(config),
       seed_(seed),
       windows_(text.training(), config.context + 1),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      optimiser_(model.learned(), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check();
   check_fits(model, text, config);
-  model.transformer().allocate_gradients();
+  model.allocate_gradients();
 }
 
 Metrics Pretrain::step() {

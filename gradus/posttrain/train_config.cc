@@ -87,6 +87,23 @@ const std::vector<Named>& tasks() {
   return list;
 }
 
+nn::LoraConfig LoraSection::config() const {
+  nn::LoraConfig out{.rank = rank, .alpha = alpha, .targets = {}};
+  if (targets == "all") return {.rank = rank, .alpha = alpha};
+  for (size_t begin = 0; begin <= targets.size();) {
+    const size_t end = std::min(targets.find(',', begin), targets.size());
+    std::string word = targets.substr(begin, end - begin);
+    begin = end + 1;
+    if (!word.ends_with("_proj")) word += "_proj";
+    const auto known = std::ranges::find(nn::kLoraTargets, word);
+    require(known != nn::kLoraTargets.end(),
+            "lora.targets '{}': there is no {}; did you mean '{}'? Write all, or some of q,k,v,o,gate,up,down", targets,
+            word, nearest_name(word, nn::kLoraTargets));
+    out.targets.push_back(std::move(word));
+  }
+  return out;
+}
+
 void TrainConfig::check() const {
   check_known("task", task, tasks());
   check_known("algorithm", algorithm, algorithms());
@@ -106,6 +123,10 @@ void TrainConfig::check() const {
   require(reward_timeout_s > 0 && reward_timeout_s < 1e6,
           "reward_timeout_s is {}, but must be positive and below a million", reward_timeout_s);
   if (model.empty()) check_shape(architecture.shape);
+  require(lora.rank >= 0, "lora.rank is {}, but must not be negative", lora.rank);
+  require(lora.rank == 0 || !model.empty(),
+          "lora.rank={} adapts a trained model; give model=DIR or RUN, or leave it out", lora.rank);
+  if (lora.rank > 0) lora.config();
   std::pair<int, int> difficulties{1, 1};
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
   parallel.check(1);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gradus/nn/lora.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
 #include "gradus/optim/loss_scaler.h"
@@ -64,6 +65,22 @@ struct JsonlSection {
   }
 };
 
+struct LoraSection {
+  int64_t rank = 0;
+  double alpha = 16;
+  std::string targets = "all";
+
+  template <class F>
+  void fields(F& f) {
+    f("rank", rank, "of low-rank adapters, which alone learn, beside the frozen model=; 0 = all weights learn");
+    f("alpha", alpha, "what the adapters add is scaled by alpha / rank");
+    f("targets", targets, "\"all\", or some of q,k,v,o,gate,up,down");
+  }
+
+  // For rank > 0. Throws invalid_argument on a target that does not exist, naming the nearest.
+  nn::LoraConfig config() const;
+};
+
 struct EvalSection {
   int64_t problems = 512;
   int64_t quick_problems = 128;
@@ -96,6 +113,7 @@ struct TrainConfig {
   PretrainConfig pretrain;
   SftConfig sft;
   K15Config k15;
+  LoraSection lora;
   EvalSection eval;
   run::ParallelConfig parallel;
 
@@ -118,6 +136,7 @@ struct TrainConfig {
     f.section("pretrain", pretrain);
     f.section("sft", sft);
     f.section("k15", k15);
+    f.section("lora", lora);
     f.section("eval", eval);
     f.section("parallel", parallel);
   }

@@ -6,6 +6,8 @@
 
 #include "gradus/core/json.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/lm/adapter.h"
+#include "gradus/run/whole_weights.h"
 
 namespace gradus::posttrain {
 
@@ -133,7 +135,8 @@ std::string to_json(const TrainState& s) {
                          {"elapsed_s", s.elapsed_s},
                          {"text", to_json(s.text)},
                          {"scaler", to_json(s.scaler)},
-                         {"optimiser_steps", s.optimiser_steps}});
+                         {"optimiser_steps", s.optimiser_steps},
+                         {"base_norm", s.base_norm}});
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view origin) {
@@ -152,10 +155,15 @@ TrainState parse_train_state(std::string_view text, std::string_view origin) {
         .scaler = j.contains("scaler") ? parse_scaler_state(j.at("scaler")) : std::nullopt,
         .optimiser_steps = j.contains("optimiser_steps")
                                ? j.at("optimiser_steps").get<int64_t>()
-                               : j.at("sft").at("step").get<int64_t>()};  // before it was kept, no step was skipped
+                               : j.at("sft").at("step").get<int64_t>(),  // before it was kept, no step was skipped
+        .base_norm = j.value("base_norm", 0.0)};
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
   }
+}
+
+const char* weights_file(const lm::Model& model) {
+  return model.lora() != nullptr ? lm::kAdapterFile : "model.safetensors";
 }
 
 Training::Training(run::Run& run, lm::Model& model, const Task* task, const TrainingOptions& options, Hooks hooks,
@@ -310,7 +318,9 @@ void Training::checkpoint(std::optional<double> score) {
   state_.optimiser_steps = moments_ != nullptr ? moments_->steps() : 0;
   run::Checkpoint c{
       .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
-  c.tensors["model.safetensors"] = model_.weights();
+  const std::vector<Tensor> weights = run::whole_weights(model_.learned(), options_.ranks);
+  NamedTensors& named = c.tensors[weights_file(model_)];
+  for (size_t i = 0; i < weights.size(); ++i) named.emplace_back(model_.learned()[i]->name, weights[i]);
   if (moments_ != nullptr) {
     NamedTensors& saved = c.tensors["trainer.safetensors"];
     const auto add = [&](const char* prefix, const std::vector<Tensor>& moments) {
@@ -320,9 +330,7 @@ void Training::checkpoint(std::optional<double> score) {
     add("adamw.m.", exchange_ != nullptr ? exchange_->whole(moments_->first_moments()) : moments_->first_moments());
     add("adamw.v.", exchange_ != nullptr ? exchange_->whole(moments_->second_moments()) : moments_->second_moments());
   }
-  c.files["config.json"] = model_.config_text();
-  c.files["tokenizer.json"] = model_.tokenizer_text();
-  c.files["tokenizer_config.json"] = lm::tokenizer_config_json(model_.tokenizer());
+  c.files = model_.files(model_.weights_dtype());
   run_.checkpoint(std::move(c));
   saved_step_ = state_.step;
 }
@@ -333,11 +341,11 @@ void Training::restore(const run::Checkpoint& checkpoint) {
   if (found == checkpoint.tensors.end()) return;
   NamedTensors in_order;
   for (const char* prefix : {"adamw.m.", "adamw.v."}) {
-    for (const nn::Parameter* p : model_.transformer().parameters()) {
+    for (const nn::Parameter* p : model_.learned()) {
       const std::string wanted = prefix + p->name;
       const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
       if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
-          tensor->second.dtype() != kernels::computed_in(p->weights().dtype())) {
+          tensor->second.dtype() != kernels::computed_in(p->weights_dtype())) {
         fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
              wanted, to_string(p->value.shape()));
       }

@@ -36,9 +36,13 @@ struct TrainState {
   TextState text{};
   std::optional<optim::LossScalerState> scaler{};  // none yet in a new run
   int64_t optimiser_steps = 0;                     // of the moments that are saved beside it, if any
+  double base_norm = 0;                            // of the frozen weights that adapters are for; 0 without adapters
 };
 std::string to_json(const TrainState& state);
 TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
+
+// Which file of a checkpoint holds what learns: the weights, or the adapters alone.
+const char* weights_file(const lm::Model& model);
 
 struct TrainingOptions {
   int64_t problems = 512;        // of an evaluation
