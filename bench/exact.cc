@@ -77,6 +77,7 @@ constexpr Setting kSettings[] = {
     {2, 7, 100, 300},
     {2, 64, 4096, 4096, 1.0, GemmBackend::highway},
     {3, 64, 500, 4096, 1.0, GemmBackend::onednn},
+    {2, 5, 200, 4096, 1.0, GemmBackend::streamed},
     {3, 3, 4096, 1000},
     {1, 5, 4096, 4096, 0.7},
     {3, 64, 200, 700, 0.7},

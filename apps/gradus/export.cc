@@ -1,6 +1,6 @@
 // gradus export RUN|MODEL DIR [--merge] [--precision NAME] [--shard-gb X]: the model as a folder for gradus and for
 // `transformers`.
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
 
 #include "apps/gradus/command.h"
@@ -23,7 +23,7 @@ void declare(CLI::App& command, ExportOptions& o) {
       ->required();
   command.add_option("DIR", o.folder, "where to write it; made if missing")->required();
   command.add_flag("--merge", o.merge, "low-rank adapters become part of the weights");
-  command.add_option("--precision", o.precision, "fp32, bf16 or fp16 [as they are stored]")
+  command.add_option("--precision", o.precision, "fp32, bf16 or fp16 [as the weights are stored]")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   command.add_option("--shard-gb", o.shard_gb, "the largest file of weights")
       ->check(at_least(0.0001))
@@ -36,11 +36,12 @@ int export_model(const ExportOptions& o, Output& out) {
   if (std::filesystem::equivalent(from, o.folder, error)) {
     throw UsageError(fmt::format("export: {} is what it would overwrite; give another DIR", o.folder));
   }
-  if (o.merge && !lm::is_adapter(from)) {
+  const bool has_adapters = lm::is_adapter(from);
+  if (o.merge && !has_adapters) {
     throw UsageError(fmt::format("export: --merge is for adapters, but {} has none", from.string()));
   }
-  // Where weights are added to, in fp32, so that nothing is rounded before the end.
-  const nn::Precision precision = o.merge ? nn::Precision::fp32 : lm::stored_precision(from);
+  // Weights as they are stored need no room of their own; sums with adapters are rounded once, at the end.
+  const nn::Precision precision = has_adapters ? nn::Precision::fp32 : lm::stored_precision(from);
   lm::Model model = lm::load(from, {.precision = precision, .read_only = true});
   if (o.merge) model.merge_lora();
   lm::SaveOptions options{.shard_bytes = static_cast<int64_t>(std::min(o.shard_gb, 1e9) * 1e9)};

@@ -141,15 +141,13 @@ void gemm_highway(const Tensor& a, const cpu::GemmPanels& b, Tensor& c, const Ge
                     .bias = bias == nullptr ? nullptr : bias->data<float>()});
 }
 
-// Rows up to which reading plain weights is faster than packing them first.
-constexpr int64_t kStreamedRows = 64;
-
 // Whether gemm_streamed can compute C = A W^T.
 bool is_streamed(const Tensor& a, const Tensor& w, const Tensor& c, const GemmOptions& o) {
   if (o.transpose_a || !o.transpose_b || o.accumulate) return false;
   if (a.dim(1) == 0 || c.dim(0) == 0 || w.dim(0) < cpu::kStreamedColumns) return false;
   const GemmBackend backend = gemm_backend();
-  return backend == GemmBackend::streamed || (backend == GemmBackend::automatic && c.dim(0) <= kStreamedRows);
+  return backend == GemmBackend::streamed ||
+         (backend == GemmBackend::automatic && c.dim(0) <= cpu::gemm_streamed_rows(w.dim(0), w.dim(1)));
 }
 
 // Y = X W^T + bias of all of them, which is_streamed holds for.

@@ -53,8 +53,10 @@ InferencePlan plan_inference(const nn::TransformerConfig& config, nn::Precision 
   plan.cache = product({load.sequences, blocks, kernels::kKeyBlock, 2, c.kv_heads * c.head_size, c.layers, half});
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
   const int64_t widest = std::max(3 * c.ffn_width, 2 * (q + kv) + q) + 4 * c.width;  // a block's tensors at once
+  // A product of many rows packs its weights, of f16 as f32.
+  const int64_t packed = c.width * std::max(c.ffn_width, q);
   plan.workspace = sum({product({load.sequences, c.n_vocab, full}), product({load.rows, widest, half}),
-                        product({n_matrices, std::max<int64_t>(half, 2)})});  // Transformer::pack
+                        product({packed, half == 2 && f.matrices == DType::f16 ? 8 : half})});
   return plan;
 }
 

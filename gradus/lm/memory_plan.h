@@ -15,7 +15,7 @@ namespace gradus::lm {
 struct InferencePlan {
   int64_t weights = 0;
   int64_t cache = 0;      // keys and values
-  int64_t workspace = 0;  // logits, activations, weights laid out for decoding
+  int64_t workspace = 0;  // logits, activations, a matrix packed
 
   int64_t total() const;
 };

@@ -60,12 +60,10 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t training =
       head + flowing + packed + pages + kernels::attention_workspace_bytes(config.rows, shape, config.threads);
 
-  // Sampling: keys and values of all layers, weights packed for decoding, logits.
+  // Sampling: keys and values of all layers, the packed operand of a product, logits.
   const int64_t blocks = (config.sampled_tokens + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
   const int64_t cache = config.sampled_at_once * blocks * kernels::kKeyBlock * 2 * w.kv * c.layers * half;
-  const int64_t sampling = config.sampled_at_once == 0 ? 0
-                                                       : cache + n_matrices * std::max<int64_t>(half, 2) +
-                                                             config.sampled_at_once * c.n_vocab * full;
+  const int64_t sampling = config.sampled_at_once == 0 ? 0 : cache + packed + config.sampled_at_once * c.n_vocab * full;
   plan.workspace = std::max(training, sampling);
   return plan;
 }

@@ -30,6 +30,7 @@ using V = hn::Vec<D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 constexpr int kColumns = static_cast<int>(kStreamedColumns);
 constexpr int kLine = 64;  // bytes that memory hands out at once
+constexpr int64_t kFirstBytes = 32 << 10;
 // Rows of X in a tile: their sums and a transposed square of W fill the 32 registers of AVX-512, the 16 of the others.
 constexpr int kMostRows = kLanes == 16 ? 16 : 8;
 
@@ -56,8 +57,8 @@ HWY_INLINE void MulAddRow(D d, const float* HWY_RESTRICT x, V w, V& acc, int r) 
   }
 }
 
-template <class T>
-HWY_INLINE V LoadWeights(D d, const T* p) {
+template <class T, class Tag>
+HWY_INLINE hn::Vec<Tag> LoadWeights(Tag d, const T* p) {
   if constexpr (WeightLane<T>::kNumbers == 2) {
     return hn::LoadU(d, reinterpret_cast<const float*>(p));
   } else {
@@ -65,42 +66,45 @@ HWY_INLINE V LoadWeights(D d, const T* p) {
   }
 }
 
-// x[i][j] <-> x[j][i].
-HWY_INLINE void TransposeSquare(D d, V (&x)[kLanes]) {
-  // 1. Four by four inside blocks of four lanes: x[4 b + j] gets lane j of its block from the rows 4 b ... 4 b + 3.
-#pragma GCC unroll 4
-  for (int b = 0; b < kLanes; b += 4) {
-    const V low02 = hn::InterleaveLower(d, x[b], x[b + 2]), low13 = hn::InterleaveLower(d, x[b + 1], x[b + 3]);
-    const V high02 = hn::InterleaveUpper(d, x[b], x[b + 2]), high13 = hn::InterleaveUpper(d, x[b + 1], x[b + 3]);
-    x[b] = hn::InterleaveLower(d, low02, low13);
-    x[b + 1] = hn::InterleaveUpper(d, low02, low13);
-    x[b + 2] = hn::InterleaveLower(d, high02, high13);
-    x[b + 3] = hn::InterleaveUpper(d, high02, high13);
-  }
-  // 2. The blocks themselves, of x[j], x[4 + j], ...
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (kLanes == 8) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const V low = x[j], high = x[4 + j];
-      x[j] = hn::ConcatLowerLower(d, high, low);
-      x[4 + j] = hn::ConcatUpperUpper(d, high, low);
-    }
-  } else if constexpr (kLanes == 16) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const V a = x[j], b = x[4 + j], e = x[8 + j], f = x[12 + j];
-      const V ab_even = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a);
-      const V ab_odd = hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a));
-      const V ef_even = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(f), e);
-      const V ef_odd = hn::OddEvenBlocks(f, hn::SwapAdjacentBlocks(e));
-      x[j] = hn::ConcatLowerLower(d, ef_even, ab_even);
-      x[4 + j] = hn::ConcatLowerLower(d, ef_odd, ab_odd);
-      x[8 + j] = hn::ConcatUpperUpper(d, ef_even, ab_even);
-      x[12 + j] = hn::ConcatUpperUpper(d, ef_odd, ab_odd);
+// Lanes that are loaded and transposed at a time: of all kLanes rows, so few that they stay in registers beside the
+// sums.
+constexpr int kGroup = std::max(4, kLanes / 2);
+using Half = hn::CappedTag<float, kGroup>;
+
+// out[j] = lane j of kLanes rows that are `step` numbers apart, for the kGroup lanes from `rows` on.
+template <class T>
+HWY_INLINE void LoadColumns(D d, const T* HWY_RESTRICT rows, int64_t step, V (&out)[kGroup]) {
+  // 1. Row i in the lower half of a vector, row i + kGroup in the upper one.
+#pragma GCC unroll 8
+  for (int i = 0; i < kGroup; ++i) {
+    if constexpr (kGroup == kLanes) {
+      out[i] = LoadWeights(d, rows + i * step);
+    } else {
+      const auto upper = LoadWeights(Half(), rows + (i + kGroup) * step);
+      out[i] = hn::Combine(d, upper, LoadWeights(Half(), rows + i * step));
     }
   }
-#endif
+  // 2. Four by four inside blocks of four lanes: out[b + j] gets lane j of each block from the rows b ... b + 3.
+#pragma GCC unroll 2
+  for (int b = 0; b < kGroup; b += 4) {
+    const V low02 = hn::InterleaveLower(d, out[b], out[b + 2]), low13 = hn::InterleaveLower(d, out[b + 1], out[b + 3]);
+    const V high02 = hn::InterleaveUpper(d, out[b], out[b + 2]);
+    const V high13 = hn::InterleaveUpper(d, out[b + 1], out[b + 3]);
+    out[b] = hn::InterleaveLower(d, low02, low13);
+    out[b + 1] = hn::InterleaveUpper(d, low02, low13);
+    out[b + 2] = hn::InterleaveLower(d, high02, high13);
+    out[b + 3] = hn::InterleaveUpper(d, high02, high13);
+  }
+  // 3. With 16 lanes the blocks of out[j] are lanes j and 4 + j of the rows 0 ... 3, then of 8 ... 11; those of
+  // out[4 + j] of the other rows.
+  if constexpr (kGroup == 8) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const V a = out[j], b = out[4 + j];
+      out[j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a);
+      out[4 + j] = hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a));
+    }
+  }
 }
 
 // Rows of W, their step in numbers, and the rows that are read next, which are asked for meanwhile.
@@ -129,23 +133,20 @@ HWY_INLINE void Tile(WeightRows<T> g, const float* HWY_RESTRICT x, int64_t k, in
     const int64_t k1 = std::min(k, k0 + k_block), whole = k0 + (k1 - k0) / kLineNumbers * kLineNumbers;
     for (int64_t i = k0; i < whole; i += kLineNumbers) {
 #pragma GCC unroll 4
-      for (int part = 0; part < kLineLanes; part += kLanes) {
+      for (int part = 0; part < kLineLanes; part += kGroup) {
 #pragma GCC unroll 4
         for (int t = 0; t < kTiles; ++t) {
-          V w[kLanes];
-          const T* HWY_RESTRICT rows = g.w + t * kLanes * g.step + i + part * Lane::kNumbers;
+          V w[kGroup];
+          LoadColumns(d, g.w + t * kLanes * g.step + i + part * Lane::kNumbers, g.step, w);
 #pragma GCC unroll 16
-          for (int c = 0; c < kLanes; ++c) w[c] = LoadWeights(d, rows + c * g.step);
-          TransposeSquare(d, w);
-#pragma GCC unroll 16
-          for (int j = 0; j < kLanes; ++j) {
+          for (int j = 0; j < kGroup; ++j) {
             // One line of the rows to come per lane, so that requests are spread evenly.
-            const int line = (part * kTiles + t * kLanes) + j;
+            const int line = (part * kTiles + t * kGroup) + j;
             if (line < kWRows) PrefetchToL2(g.next + line * g.step + i);
 #pragma GCC unroll 16
             for (int r = 0; r < kRows; ++r) MulAddRow<T, kRows>(d, x + j * kStep, w[j], acc[r][t], r);
           }
-          if (t == kTiles - 1) x += kLanes * kStep;
+          if (t == kTiles - 1) x += kGroup * kStep;
         }
       }
     }
@@ -157,13 +158,12 @@ HWY_INLINE void Tile(WeightRows<T> g, const float* HWY_RESTRICT x, int64_t k, in
         for (int c = 0; c < kLanes; ++c) {
           std::copy_n(g.w + (t * kLanes + c) * g.step + whole, n_numbers, end + c * kLineNumbers);
         }
-        for (int64_t part = 0; part < n; part += kLanes) {
-          V w[kLanes];
-          for (int c = 0; c < kLanes; ++c) w[c] = LoadWeights(d, end + c * kLineNumbers + part * Lane::kNumbers);
-          TransposeSquare(d, w);
-          HWY_ALIGN float lanes[kLanes][kLanes];
-          for (int j = 0; j < kLanes; ++j) hn::Store(w[j], d, lanes[j]);
-          for (int64_t j = 0; j < std::min<int64_t>(kLanes, n - part); ++j) {
+        for (int64_t part = 0; part < n; part += kGroup) {
+          V w[kGroup];
+          LoadColumns(d, end + part * Lane::kNumbers, kLineNumbers, w);
+          HWY_ALIGN float lanes[kGroup][kLanes];
+          for (int j = 0; j < kGroup; ++j) hn::Store(w[j], d, lanes[j]);
+          for (int64_t j = 0; j < std::min<int64_t>(kGroup, n - part); ++j) {
             for (int r = 0; r < kRows; ++r) {
               MulAddRow<T, kRows>(d, x + (part + j) * kStep, hn::Load(d, lanes[j]), acc[r][t], r);
             }
@@ -313,6 +313,7 @@ class Runs {
     }
   }
   int64_t size() const { return n_; }
+  int64_t first(int64_t own) const { return own == 0 ? 0 : runs_[own - 1].end; }
   // body(task, end of its run) for tasks that nobody has taken, those of run `own` first.
   template <class Body>
   void work(int64_t own, Body&& body) {
@@ -383,9 +384,22 @@ void Streamed(const StreamedArguments& g) {
   const bool is_small = g.m * n_tasks * kColumns * g.k < 32 * 32 * 32;  // less than a wake-up costs
   Runs runs(n_tasks, is_small ? 1 : pool().size());
   parallel_for(runs.size(), [&](int64_t own) {
+    // Nothing has asked for the first rows yet: as much of them as a first-level cache holds.
+    const T* first = rows_at(TaskAt(g, runs.first(own)));
+    const int64_t row_bytes = g.k * static_cast<int64_t>(sizeof(T));
+    for (int64_t byte = 0; byte < std::min<int64_t>(row_bytes, kFirstBytes / kColumns); byte += kLine) {
+      for (int64_t c = 0; c < kColumns; ++c) PrefetchToL2(reinterpret_cast<const char*>(first + c * g.k) + byte);
+    }
     const PackedRows<T> x(g);
     runs.work(own, [&](int64_t t, int64_t end) { task(t, end, x.data()); });
   });
+}
+
+// Beyond so many rows packing W pays: vectors are transposed anew for every tile of rows. Measured, from 64 x 64 to
+// 1536 x 576; a W of one page of memory or two is packed in no time.
+int64_t StreamedRows(int64_t n, int64_t k) {
+  if (kLanes < 16) return kLanes == 8 ? 64 : 16;
+  return n * k <= 8192 ? 64 : 192;
 }
 
 void GemmStreamed(const StreamedArguments& g) {
@@ -399,9 +413,14 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace gradus::kernels {
+HWY_EXPORT(StreamedRows);
 HWY_EXPORT(GemmStreamed);
 
 namespace cpu {
+
+int64_t gemm_streamed_rows(int64_t n, int64_t k) {
+  return HWY_DYNAMIC_DISPATCH(StreamedRows)(n, k);
+}
 
 void gemm_streamed(const StreamedArguments& g) {
   HWY_DYNAMIC_DISPATCH(GemmStreamed)(g);

@@ -31,6 +31,9 @@ struct StreamedArguments {
   int64_t ldx;            // of bf16 even, and ldx >= k
   std::span<const StreamedOutput> outputs;
 };
+// Rows up to which this is faster than packing W [n, k] first.
+int64_t gemm_streamed_rows(int64_t n, int64_t k);
+
 void gemm_streamed(const StreamedArguments& g);  // parallel on pool()
 
 }  // namespace gradus::kernels::cpu
