@@ -152,6 +152,22 @@ TEST_F(HeadFiles, SavingAndLoadingGivesTheSameBitsInEveryPrecision) {
   }
 }
 
+// A converter need not know what it converts: 16-bit heads stay what they are.
+TEST_F(HeadFiles, SixteenBitHeadsAreWrittenAgainAsTheyWere) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const TemporaryFolder folder;
+    save_heads(*load_heads(fixture("v1"), trunk_).heads, folder / "a", {.layout = HeadLayout::v1, .dtype = dtype});
+    for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
+      nn::Transformer trunk(config(), precision);
+      set_output(trunk);
+      const LoadedHeads loaded = load_heads(folder / "a", trunk);
+      EXPECT_EQ(loaded.dtype, dtype);
+      save_heads(*loaded.heads, folder / "b", {.layout = HeadLayout::v1, .dtype = loaded.dtype});
+      EXPECT_EQ(read_file(folder / "a/medusa_lm_head.safetensors"), read_file(folder / "b/medusa_lm_head.safetensors"));
+    }
+  }
+}
+
 TEST_F(HeadFiles, ADraftVocabularyIsKept) {
   const TemporaryFolder folder;
   const LoadedHeads before = load_heads(fixture("vllm-shared"), trunk_);
@@ -226,6 +242,7 @@ TEST_F(HeadFiles, AModelWithHeadsInsideLoadsAsAModelToo) {
   write_file_atomically(folder / "tokenizer_config.json", tokenizer_config_json(tokenizer));
   Model model = load(folder.path());
   EXPECT_TRUE(kernels::same_bits(model.transformer().head().value, *expected_.find("trunk_head")));
+  ASSERT_NE(model.heads(), nullptr);
   EXPECT_LE(error_of(load_heads(folder.path(), model.transformer()), "own"), 1e-5);
 }
 

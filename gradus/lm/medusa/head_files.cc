@@ -141,7 +141,8 @@ class Loader {
     require_memory_of(shape);
     LoadedHeads out{.heads = std::make_unique<MedusaHeads>(trunk_, shape),
                     .vocabulary = std::move(tokens),
-                    .layout = tensors_.layout};
+                    .layout = tensors_.layout,
+                    .dtype = tensors_.blocks.front().front().weight.values.dtype()};
     fill(*out.heads);
     if (options.read_only) {
       for (nn::Parameter* p : out.heads->parameters()) p->master = {};
@@ -374,12 +375,15 @@ void save_heads(MedusaHeads& heads, const fs::path& folder, const SaveHeadsOptio
   require_own_folder(folder, vllm ? kHeads : kModel);
 
   NamedTensors tensors;
+  const auto add_tensor = [&](const std::string& tensor_name, const Tensor& values) {
+    tensors.emplace_back(tensor_name, kernels::converted(values, options.dtype.value_or(values.dtype())));
+  };
   const int64_t n_layers = heads.config().layers;
   size_t next = 0;
   const auto add = [&](const std::string& vllm_name) {
     const nn::Parameter& p = *heads.parameters()[next++];
     require(p.has_all_weights(), "save heads: {} is shared out among ranks; gather it first", p.name);
-    tensors.emplace_back(vllm ? vllm_name : p.name, p.weights());
+    add_tensor(vllm ? vllm_name : p.name, p.weights());
   };
   for (int64_t h = 0; h < heads.config().heads; ++h) {
     for (int64_t l = 0; l < n_layers; ++l) {
@@ -398,7 +402,7 @@ void save_heads(MedusaHeads& heads, const fs::path& folder, const SaveHeadsOptio
       std::vector<int64_t> ids(options.vocabulary.begin(), options.vocabulary.end());
       tensors.emplace_back("token_map", Tensor::from<int64_t>(ids, {n_tokens}));
     }
-    tensors.emplace_back("lm_head.weight", rows);
+    add_tensor("lm_head.weight", rows);
   }
   write_safetensors(folder / (vllm ? kModel : kHeads), tensors, {{"format", "pt"}});
   write_file_atomically(folder / kConfig, config_text(heads, options, own));

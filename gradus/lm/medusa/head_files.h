@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct LoadedHeads {
   std::unique_ptr<MedusaHeads> heads;
   std::vector<int32_t> vocabulary = {};  // for MedusaGuesser: the tokens of the file's token_map; empty: all
   HeadLayout layout = HeadLayout::v1;    // of the file
+  DType dtype = DType::f32;              // of its blocks
 };
 
 struct LoadHeadsOptions {
@@ -41,14 +43,16 @@ struct SaveHeadsOptions {
   HeadLayout layout = HeadLayout::v2;    // v1 for outputs of their own, v2 for the model's, vllm for either
   std::string base_model = {};           // "base_model_name_or_path"
   std::vector<int32_t> vocabulary = {};  // of MedusaGuesser, kept as vLLM's token_map; empty: all tokens
+  std::optional<DType> dtype = {};       // of what is written; none: that of the heads' weights
 };
 
 // v1 or v2: what these heads can be saved as.
 HeadLayout published_layout(const MedusaHeads& heads);
 
 // Writes config.json and medusa_lm_head.safetensors, or with vllm model.safetensors, each as a whole; the folder is
-// made if missing. Loading gives the same bits. Throws invalid_argument on a layout that cannot hold these heads, and
-// when `folder` has a model or heads of the other kind, which would be overwritten or be found before these; io.
+// made if missing. Loading gives the same bits where `dtype` holds them. Throws invalid_argument on a layout that
+// cannot hold these heads, and when `folder` has a model or heads of the other kind, which would be overwritten or be
+// found before these; io.
 void save_heads(MedusaHeads& heads, const std::filesystem::path& folder, const SaveHeadsOptions& options);
 
 }  // namespace gradus::lm
