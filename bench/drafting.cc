@@ -84,9 +84,9 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
   const int64_t max_tokens = std::min(options.max_tokens, room - prompt_tokens);
   const int64_t most = *std::ranges::max_element(options.batches);
   std::vector<std::vector<int32_t>> prompts;
-  for (const auto& window : posttrain::held_out_windows(text, prompt_tokens, most)) {
-    const auto n = std::min(window.size(), static_cast<size_t>(prompt_tokens));
-    prompts.push_back(posttrain::to_ids(window.first(n), model.tokenizer()));
+  for (std::vector<int32_t>& window : posttrain::held_out_windows(text, model.tokenizer(), prompt_tokens, most)) {
+    window.resize(std::min(window.size(), static_cast<size_t>(prompt_tokens)));
+    prompts.push_back(std::move(window));
   }
   const lm::CostCurve curve = lm::measure_cost_curve(model, std::min(2 * kMostRows, room / 2));
   const lm::StepCost cost = [&](int64_t rows) { return curve.ms(rows); };

@@ -27,9 +27,10 @@ DraftingReport report_drafting(lm::Model& model, const Text& text, const Draftin
   const int64_t prompt_tokens = std::clamp<int64_t>(config.prompt_tokens, 1, std::max<int64_t>(1, room / 2));
   const int64_t max_tokens = std::min(config.max_tokens, room - prompt_tokens);
   std::vector<std::vector<int32_t>> prompts;
-  for (const std::span<const Symbol> window : held_out_windows(text, prompt_tokens, config.prompts))
-    prompts.push_back(
-        to_ids(window.first(std::min(window.size(), static_cast<size_t>(prompt_tokens))), model.tokenizer()));
+  for (std::vector<int32_t>& window : held_out_windows(text, model.tokenizer(), prompt_tokens, config.prompts)) {
+    window.resize(std::min(window.size(), static_cast<size_t>(prompt_tokens)));
+    prompts.push_back(std::move(window));
+  }
 
   const lm::CostCurve cost = lm::measure_cost_curve(model, std::min<int64_t>(64, room / 2));
   lm::MedusaGuesser guesser(*model.heads(), model.draft_vocabulary());

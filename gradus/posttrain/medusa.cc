@@ -48,13 +48,15 @@ MedusaLearner::MedusaLearner(lm::Model& model, lm::MedusaHeads& heads, const Tex
       heads_(heads),
       config_(config),
       seed_(seed),
-      windows_(text.training(), config.context + 1),
+      text_(tokenize(text.training(), model.tokenizer())),
+      windows_(text_.ends, config.context + 1),
       optimiser_(parameters_of(model, heads, config.joint), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks),
       loss_(model.transformer(), heads, config.max_rows) {
   config.check();
   check_fits(model, text, {.context = config.context});
+  check_has_windows(windows_, text_, text);
   GRADUS_CHECK(&heads.trunk() == &model.transformer());
   heads.allocate_gradients();
   if (config.joint) {
@@ -79,7 +81,8 @@ Metrics MedusaLearner::step() {
   std::vector<TrainSequence> sequences;
   for (int64_t i = 0; i < config_.sequences; ++i) {
     Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
-    windows.push_back(to_ids(windows_.draw(rng), model_.tokenizer()));
+    const std::span<const int32_t> ids = windows_.draw(rng).of(text_.ids);
+    windows.emplace_back(ids.begin(), ids.end());
   }
   for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
   const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};
@@ -140,8 +143,8 @@ HeadsQuality heads_quality(lm::Model& model, lm::MedusaHeads& heads, const Text&
   lm::MedusaGuesser guesser(heads);
   nn::Tape tape(nn::Tape::Mode::inference);
   const int64_t n_windows = (config.tokens + config.context - 1) / config.context;
-  for (const std::span<const Symbol> symbols : held_out_windows(text, config.context, n_windows)) {
-    const std::vector<int32_t> window = to_ids(symbols, model.tokenizer());
+  for (const std::vector<int32_t>& window :
+       held_out_windows(text, model.tokenizer(), config.context, n_windows)) {
     if (window.size() < n_heads + 2) continue;
     nn::TokenBatch batch;
     batch.append(std::span(window).first(window.size() - n_heads - 1));

@@ -96,6 +96,7 @@ class MedusaLearner {
   lm::MedusaHeads& heads_;
   MedusaTrainConfig config_;
   uint64_t seed_;
+  TokenSide text_;
   WindowDraw windows_;
   optim::AdamW optimiser_;
   optim::LossScaler* scaler_;
