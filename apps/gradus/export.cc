@@ -26,7 +26,7 @@ void declare(CLI::App& command, ExportOptions& o) {
   command.add_option("--precision", o.precision, "fp32, bf16 or fp16 [as the weights are stored]")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   command.add_option("--shard-gb", o.shard_gb, "the largest file of weights")
-      ->check(at_least(0.0001))
+      ->check(at_least(0.00001))
       ->capture_default_str();
 }
 

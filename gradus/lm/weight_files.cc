@@ -44,9 +44,9 @@ void forget_pages(const void* begin, size_t bytes) {
 // A tensor in memory of its own that is no larger than it: blocks of the recycler and large pages are rounded up, by a
 // sixth of a small model. Its whole large pages are asked for, its tail is in usual ones.
 Tensor tensor_of_exact_size(const Shape& shape, DType dtype) {
-  constexpr size_t kLargePage = size_t{2} << 20;
+  constexpr size_t kLargePage = size_t{2} << 20, kSmallest = size_t{256} << 10;
   const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
-  if (bytes < kLargePage) return Tensor::empty(shape, dtype);
+  if (bytes < kSmallest) return Tensor::empty(shape, dtype);
   const size_t reserved = bytes + kLargePage;
   void* const base =
       ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -288,7 +288,7 @@ TEST_F(BadFolder, ModelThatLacksACharacterIsRefusedWithTheRow) {
   const std::string data = write(
       folder_ / "a.jsonl", "{\"prompt\": \"1+1\", \"answer\": \"2\"}\n{\"prompt\": \"1+x\", \"answer\": \"2\"}\n");
   expect_refused({"train", "jsonl", "data=" + data, "model=" + run_.string(), "jsonl.prompt_end=#", "--out",
-                  (folder_ / "out").string(), "k15.max_tokens=24"},
+                  (folder_ / "out").string(), "k15.max_tokens=24", "--quiet"},  // else the memory is told before
                  1, "a.jsonl:2: prompt: encode: the character \"x\" (U+0078) at position 2");
   expect_refused({"generate", run_.string(), "--prompt", "1+\xc3\xa4#"}, 1, "(U+00E4) at position 2");
   EXPECT_FALSE(fs::exists(folder_ / "out"));

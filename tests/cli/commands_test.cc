@@ -166,7 +166,7 @@ TEST_F(Commands, GenerateDependsOnTheSeedAlone) {
 
 TEST_F(Commands, AnExportedModelAnswersAsTheRunDoes) {
   const std::string exported = (*folder_ / "exported").string();
-  ASSERT_EQ(run_program({"export", run(), exported, "--shard-gb", "0.0001"}).exit_code, 0);
+  ASSERT_EQ(run_program({"export", run(), exported, "--shard-gb", "0.00001"}).exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(exported + "/model.safetensors.index.json"));
   const auto answer = [](const std::string& model) {
     const Outcome o = run_program({"generate", model, "--prompt", "1+1-2*3#", "--verbose", "--json"});
