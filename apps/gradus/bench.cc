@@ -140,6 +140,9 @@ using TrainOptions = Options<bench::TrainOptions>;
 struct DecodeOptions : Options<bench::DecodeOptions> {
   std::optional<std::string> model;
 };
+struct DraftingOptions : Options<bench::DraftingOptions> {
+  std::string model, data;
+};
 using ExactOptions = Options<bench::ExactOptions>;
 using TextbookOptions = Options<bench::TextbookOptions>;
 using RlOptions = Options<bench::RlOptions>;
@@ -219,6 +222,17 @@ void declare_decode(CLI::App& command, DecodeOptions& o) {
 tokens, one sequence, no tokenizer, no sampler; one repetition to warm up, then --rounds of them:
 mean and deviation. FLOPs as in `bench train`; bytes are those of the weights. rows: a pass over so
 many rows behind 128 tokens, with all their logits; ratio: to the pass of one row.)");
+}
+
+void declare_drafting(CLI::App& command, DraftingOptions& o) {
+  declare_timed(command, o);
+  command.add_option("RUN|MODEL", o.model, "with Medusa heads")->required();
+  command.add_option("--data", o.data, "the text: what was held out of it is continued")->required();
+  command.add_option("--precision", o.bench.precision, "fp32, bf16, fp16 [the model's own]")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+  command.add_option("--temperature", o.bench.temperatures, "0 = greedy")->check(at_least(0))->capture_default_str();
+  command.add_option("--batch", o.bench.batches, "texts at once")->check(CLI::Range(1, 1024))->capture_default_str();
+  command.add_option("--max-tokens", o.bench.max_tokens, "of each text")->check(at_least(1))->capture_default_str();
 }
 
 void declare_exact(CLI::App& command, ExactOptions& o) {
@@ -392,6 +406,15 @@ int run_decode(const DecodeOptions& o, Output& out) {
   return kDone;
 }
 
+int run_drafting(const DraftingOptions& o, Output& out) {
+  o.common.apply();
+  bench::DraftingOptions options = o.bench;
+  options.model = o.model;
+  options.data = o.data;
+  bench::drafting(options, RowWriter(out, o.common.json));
+  return kDone;
+}
+
 int run_exact(const ExactOptions& o, Output& out) {
   o.common.apply();
   if (bench::exact(o.bench, RowWriter(out, o.common.json))) return kDone;
@@ -513,6 +536,7 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "attention", "Attention in tiles, and the textbook's with N x N weights", declare_attention,
               run_attention);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
+  add_command(*bench, work, "drafting", "What a model's Medusa heads are worth", declare_drafting, run_drafting);
   add_command(*bench, work, "decode", "Prompts and tokens a second of a language model, and what rows cost",
               declare_decode, run_decode);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);

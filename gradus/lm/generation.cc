@@ -316,7 +316,9 @@ void Generation::propose(const Tensor& hidden) {
   if (rows.empty()) return;
   std::vector<DraftTree> trees(rows.size());
   for (size_t i = 0; i < trees.size(); ++i) trees[i].add(contexts[i].text.back(), -1);
-  const int64_t others = std::ranges::count_if(running_, &Running::reads) > 0 ? config_.prefill_rows : 0;
+  int64_t unread = 0;  // of prompts that have begun
+  for (const Running& r : running_) unread += std::max<int64_t>(0, r.prompt_tokens - r.n_cached);
+  const int64_t others = std::min(unread, config_.prefill_rows);
   drafter_->propose(gather(rows, hidden), contexts, others, trees);
   for (size_t i = 0; i < trees.size(); ++i) running_[of[i]].tree = std::move(trees[i]);
 }

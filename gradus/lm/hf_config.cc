@@ -426,6 +426,13 @@ std::string config_with_dtype(std::string_view text, std::string_view origin, DT
   return write_json(document, 2) + "\n";
 }
 
+std::string config_with_heads(std::string_view text, std::string_view origin, int64_t heads, int64_t layers) {
+  json document = parse_json(text, origin);
+  document["medusa_num_heads"] = heads;
+  document["medusa_num_layers"] = layers;
+  return write_json(document, 2) + "\n";
+}
+
 HfConfig parse_config_json(std::string_view text, std::string_view origin) {
   const json document = parse_json(text, origin);
   return ConfigReader(document, origin).read();

@@ -28,6 +28,9 @@ std::string config_json(const nn::TransformerConfig& config, int32_t eos_id, int
 // it is when it names that dtype already.
 std::string config_with_dtype(std::string_view text, std::string_view origin, DType dtype);
 
+// The same with the fields by which the reference knows a model with Medusa heads.
+std::string config_with_heads(std::string_view text, std::string_view origin, int64_t heads, int64_t layers);
+
 // Reads a config.json of `transformers` 4 or 5 (rotary embedding in "rope_parameters", or in "rope_scaling" and
 // "rope_theta"; "rope_type" or the older "type"). Fields that do not change what the model computes are ignored; absent
 // ones take the default of `transformers`. `origin` names the source in errors. Throws

@@ -7,6 +7,7 @@
 #include "gradus/core/memory.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/lm/adapter.h"
+#include "gradus/lm/medusa/head_files.h"
 #include "gradus/lm/memory_plan.h"
 #include "gradus/lm/weight_files.h"
 
@@ -46,10 +47,11 @@ void check_tensor(const Tensor* t, std::string_view name, const Shape& shape, st
 }
 
 // A tensor that no parameter stands for: the copy of a tied head, and what old files have of the rotary angles, are of
-// no use; others mean that this is another model.
+// no use, and Medusa heads are read by load_heads; others mean that this is another model.
 void check_left_over(std::string_view name, const nn::TransformerConfig& config, std::string_view origin) {
   if (name == "lm_head.weight" && config.tie_embeddings) return;
   if (name.ends_with("rotary_emb.inv_freq")) return;
+  if (is_head_in_model(name)) return;
   fail(ErrorCode::corrupt, "{}: tensor {} does not belong to the model that config.json describes", origin, name);
 }
 
@@ -83,6 +85,10 @@ std::map<std::string, std::string> Model::files(DType dtype) const {
   out["config.json"] = config != files_.end()
                            ? config_with_dtype(config->second, "config.json", dtype)
                            : config_json(this->config(), tokenizer_.eos_id(), tokenizer_.pad_id(), dtype);
+  if (heads_ != nullptr) {
+    out["config.json"] =
+        config_with_heads(out["config.json"], "config.json", heads_->config().heads, heads_->config().layers);
+  }
   if (!files_.contains("tokenizer.json")) {
     out["tokenizer.json"] = tokenizer_json(tokenizer_);
     out["tokenizer_config.json"] = tokenizer_config_json(tokenizer_);
@@ -126,7 +132,24 @@ void Model::merge_lora() {
   files_.erase(kAdapterConfigFile);
 }
 
-void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
+MedusaHeads& Model::add_heads(const MedusaConfig& config) {
+  heads_ = std::make_unique<MedusaHeads>(*transformer_, config);
+  return *heads_;
+}
+
+void Model::load_heads(const fs::path& path, bool read_only) {
+  LoadedHeads loaded = lm::load_heads(path, *transformer_, {.read_only = read_only});
+  heads_ = std::move(loaded.heads);
+  draft_vocabulary_ = std::move(loaded.vocabulary);
+}
+
+NamedTensors named_weights(const MedusaHeads& heads) {
+  NamedTensors out;
+  for (const nn::Parameter* p : heads.parameters()) out.emplace_back(p->name, p->weights());
+  return out;
+}
+
+void save(const Model& model, const fs::path& folder, const SaveOptions& options) {
   if (model.lora() != nullptr) return save_adapter(model, folder);
   std::error_code error;
   fs::create_directories(folder, error);
@@ -134,12 +157,15 @@ void save(const Model& model, const fs::path& folder, int64_t shard_bytes) {
   std::vector<StoredTensor> tensors;
   for (const nn::Parameter* p : model.transformer().parameters()) {
     const size_t i = tensors.size();
-    const DType dtype = model.stored_.empty() ? p->weights_dtype() : model.stored_[i];
+    const DType own = model.stored_.empty() ? p->weights_dtype() : model.stored_[i];
+    const DType dtype = options.dtype.value_or(own);
     // A master is rounded to what its 16-bit copy holds, so that copy will do.
     tensors.push_back({p->name, p->value.dtype() == dtype ? p->value : p->weights(), dtype});
   }
   for (const auto& [name, text] : model.files(tensors.front().dtype)) write_file_atomically(folder / name, text);
-  write_weight_files(folder, tensors, shard_bytes);
+  write_weight_files(folder, tensors, options.shard_bytes);
+  if (model.heads() != nullptr)
+    write_safetensors(folder / kHeadsFile, named_weights(*model.heads()), {{"format", "pt"}});
 }
 
 HfConfig read_config(const fs::path& folder) {
@@ -198,6 +224,13 @@ Model load(const fs::path& folder, const LoadOptions& options) {
     model.generation_ = parse_generation_config(text->second, path("generation_config.json"));
   model.end_ids_ = model.generation_.eos_ids.empty() ? config.eos_ids : model.generation_.eos_ids;
   model.files_ = std::move(files);
+  const bool has_heads_inside =
+      std::ranges::any_of(weights.tensors(), [](const auto& t) { return is_head_in_model(t.first); });
+  if (fs::exists(folder / kHeadsFile)) {
+    model.load_heads(folder / kHeadsFile, options.read_only);
+  } else if (has_heads_inside) {
+    model.load_heads(folder, options.read_only);
+  }
   return model;
 }
 

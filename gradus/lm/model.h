@@ -12,6 +12,7 @@
 #include "gradus/core/safetensors.h"
 #include "gradus/lm/generation_config.h"
 #include "gradus/lm/hf_config.h"
+#include "gradus/lm/medusa/heads.h"
 #include "gradus/lm/tokenizer/tokenizer.h"
 #include "gradus/nn/lora.h"
 #include "gradus/nn/transformer.h"
@@ -21,6 +22,12 @@ namespace gradus::lm {
 struct LoadOptions {
   std::optional<nn::Precision> precision = {};  // none: that of the file, bf16 of a bf16 file
   bool read_only = false;                       // it will not be trained: no master copies of 16-bit weights
+};
+
+inline constexpr int64_t kShardBytes = 5'000'000'000;
+struct SaveOptions {
+  std::optional<DType> dtype = {};  // f32, bf16 or f16; none: that of the folder it was loaded from, or as they are
+  int64_t shard_bytes = kShardBytes;
 };
 
 class Model {
@@ -60,6 +67,15 @@ class Model {
   const nn::Lora* lora() const { return lora_.get(); }
   const std::string& lora_base() const { return lora_base_; }
 
+  // The heads that draft for this model, if it has some. Untrained ones guess what the model itself does.
+  MedusaHeads& add_heads(const MedusaConfig& config);
+  // Those of a file or folder in any published layout (head_files.h); replaces others.
+  void load_heads(const std::filesystem::path& path, bool read_only = false);
+  MedusaHeads* heads() { return heads_.get(); }
+  const MedusaHeads* heads() const { return heads_.get(); }
+  // Tokens that the heads may guess; empty: all.
+  const std::vector<int32_t>& draft_vocabulary() const { return draft_vocabulary_; }
+
   // The parameters that learn: those of the adapters, or all.
   const std::vector<nn::Parameter*>& learned() const {
     return lora_ ? lora_->parameters() : transformer_->parameters();
@@ -69,11 +85,13 @@ class Model {
  private:
   Model(std::unique_ptr<nn::Transformer> transformer, Tokenizer tokenizer);
   friend Model load(const std::filesystem::path& folder, const LoadOptions& options);
-  friend void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes);
+  friend void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options);
 
   std::unique_ptr<nn::Transformer> transformer_;
   std::unique_ptr<nn::Lora> lora_;  // goes before the transformer that it is attached to
   std::string lora_base_;
+  std::unique_ptr<MedusaHeads> heads_;
+  std::vector<int32_t> draft_vocabulary_;
   Tokenizer tokenizer_;
   GenerationDefaults generation_;
   std::vector<int32_t> end_ids_;              // beside the tokenizer's
@@ -81,12 +99,14 @@ class Model {
   std::vector<DType> stored_;                 // [parameters] their formats there
 };
 
-inline constexpr int64_t kShardBytes = 5'000'000'000;
+// Medusa heads beside a model's weights, as the reference names the file.
+inline constexpr const char* kHeadsFile = "medusa_lm_head.safetensors";
+// Their weights, by name.
+NamedTensors named_weights(const MedusaHeads& heads);
 
 // Writes the folder that `load` and `transformers` read (made if missing), each file as a whole: files(), and the
-// weights, in the formats of the folder that the model was loaded from, or as they are; in shards when they are more
-// than shard_bytes. Of a model with adapters only these (save_adapter).
-void save(const Model& model, const std::filesystem::path& folder, int64_t shard_bytes = kShardBytes);
+// weights, in shards when they are more than shard_bytes. Of a model with adapters only these (save_adapter).
+void save(const Model& model, const std::filesystem::path& folder, const SaveOptions& options = {});
 
 // The shape that a folder's config.json asks for. Throws not_found, corrupt, unsupported or invalid_argument.
 HfConfig read_config(const std::filesystem::path& folder);
@@ -97,7 +117,7 @@ nn::Precision stored_precision(const std::filesystem::path& folder);
 // The weights are views of the mapped files wherever these have the format that is computed in (safetensors.h says what
 // that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming
 // the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there. A folder with
-// adapters is its base model with them (adapter.h).
+// adapters is its base model with them (adapter.h), and one with Medusa heads has these, too.
 Model load(const std::filesystem::path& folder, const LoadOptions& options = {});
 inline Model load(const std::filesystem::path& folder, nn::Precision precision) {
   return load(folder, {.precision = precision});

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -22,7 +24,7 @@ using nlohmann::json;
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr size_t kMaxIndexBytes = size_t{1} << 28;
-constexpr int64_t kChunkBytes = int64_t{8} << 20;  // of a tensor that is converted, at once
+constexpr int64_t kChunkBytes = int64_t{1} << 19;  // of a tensor that is converted, at once
 
 bool is_plain_name(std::string_view name) {
   const bool printable = std::ranges::all_of(name, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
@@ -37,6 +39,28 @@ void forget_pages(const void* begin, size_t bytes) {
   const auto first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
   const auto last = (reinterpret_cast<std::uintptr_t>(begin) + bytes) / page * page;
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
+}
+
+// A tensor in memory of its own that is no larger than it: blocks of the recycler and large pages are rounded up, by a
+// sixth of a small model. Its whole large pages are asked for, its tail is in usual ones.
+Tensor tensor_of_exact_size(const Shape& shape, DType dtype) {
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
+  if (bytes < kLargePage) return Tensor::empty(shape, dtype);
+  const size_t reserved = bytes + kLargePage;
+  void* const base =
+      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) fail(ErrorCode::exhausted, "model: no memory for {} bytes of a tensor", bytes);
+  const std::shared_ptr<const void> owner(base,
+                                          [reserved](const void* p) { ::munmap(const_cast<void*>(p), reserved); });
+  const auto first = (reinterpret_cast<std::uintptr_t>(base) + kLargePage - 1) / kLargePage * kLargePage;
+  auto* const data = reinterpret_cast<std::byte*>(first);
+  const size_t whole = bytes / kLargePage * kLargePage;
+#ifdef MADV_HUGEPAGE
+  ::madvise(data, whole, MADV_HUGEPAGE);  // advice: may fail
+  ::madvise(data + whole, reserved - kLargePage - whole, MADV_NOHUGEPAGE);
+#endif
+  return Tensor::over(data, shape, dtype, owner);
 }
 
 void remove_file(const fs::path& path) {
@@ -125,14 +149,16 @@ std::map<std::string, std::string> parse_weight_index(std::string_view text, std
 }
 
 Tensor converted_from_file(const Tensor& x, DType dtype) {
-  Tensor y = Tensor::empty(x.shape(), dtype);
+  Tensor y = tensor_of_exact_size(x.shape(), dtype);
   const Tensor from = x.view({x.numel()}), to = y.view({x.numel()});
   const int64_t chunk = kChunkBytes / static_cast<int64_t>(size_of(x.dtype()));
   for (int64_t begin = 0; begin < x.numel(); begin += chunk) {
     const int64_t end = std::min(x.numel(), begin + chunk);
     Tensor part = to.rows(begin, end);
     kernels::convert(from.rows(begin, end), part);
-    forget_pages(from.rows(begin, end).raw(), from.rows(begin, end).bytes());
+    // With the chunk before, so that the page that both have a part of goes, too.
+    const Tensor done = from.rows(std::max<int64_t>(0, begin - chunk), end);
+    forget_pages(done.raw(), done.bytes());
   }
   return y;
 }

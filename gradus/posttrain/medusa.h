@@ -14,6 +14,7 @@
 
 #include "gradus/lm/medusa/heads.h"
 #include "gradus/optim/adamw.h"
+#include "gradus/posttrain/heads_loss.h"
 #include "gradus/posttrain/held_out_text.h"
 #include "gradus/posttrain/learner.h"
 #include "gradus/run/train_step.h"
@@ -89,23 +90,19 @@ class MedusaLearner {
   run::TrainStep& train_step() { return train_step_; }
 
  private:
-  struct Batch;
   void freeze(bool frozen);
-  nn::Var loss_of(const Batch& batch, std::span<double> losses);
 
   lm::Model& model_;
   lm::MedusaHeads& heads_;
   MedusaTrainConfig config_;
   uint64_t seed_;
+  TokenSide text_;
   WindowDraw windows_;
   optim::AdamW optimiser_;
   optim::LossScaler* scaler_;
   run::TrainStep train_step_;
   MedusaState state_;
-  double lambda_ = 1;                         // of this step
-  std::vector<std::vector<double>> weights_;  // of each loss's targets, while the tape has them
-  nn::Tape tape_{nn::Tape::Mode::record};
-  nn::Tape inference_{nn::Tape::Mode::inference};
+  HeadsLoss loss_;
 };
 
 // How good heads are on held-out text: what share of the tokens is among their first guesses.

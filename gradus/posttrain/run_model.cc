@@ -29,6 +29,17 @@ lm::Model adapted_model(const TrainConfig& config, const std::filesystem::path& 
   return model;
 }
 
+// Its own heads go on learning; a model without gets new ones.
+void want_heads(lm::Model& model, const TrainConfig& config) {
+  const lm::MedusaConfig wanted = config.medusa.shape();
+  if (model.heads() == nullptr) model.add_heads(wanted);
+  const lm::MedusaConfig& there = model.heads()->config();
+  require(there == wanted,
+          "model {} has {} heads of {} layers{}, which go on learning; set medusa.heads, medusa.layers and "
+          "medusa.own_outputs to that",
+          config.model, there.heads, there.layers, there.own_outputs ? " with outputs of their own" : "");
+}
+
 }  // namespace
 
 lm::Model make_model(const TrainConfig& config, lm::Tokenizer tokenizer) {
@@ -38,7 +49,11 @@ lm::Model make_model(const TrainConfig& config, lm::Tokenizer tokenizer) {
           "model {} is a base model with adapters; merge them first (`gradus export {} DIR --merge`), or train these "
           "(lora.rank)",
           config.model, config.model);
-  if (!config.model.empty()) return lm::load(model_folder_of(config.model), precision);
+  if (!config.model.empty()) {
+    lm::Model model = lm::load(model_folder_of(config.model), precision);
+    if (config.trains_heads()) want_heads(model, config);
+    return model;
+  }
   return lm::Model::create(config.architecture.shape, std::move(tokenizer), static_cast<uint64_t>(config.seed),
                            precision);
 }
@@ -59,6 +74,7 @@ lm::Model model_of(const run::Checkpoint& checkpoint, const TrainConfig& config,
   if (config.lora.rank == 0) {
     lm::Model model = make_model(config, std::move(tokenizer));
     model.set_weights(file("model.safetensors"), origin);
+    if (model.heads() != nullptr) model.heads()->set_weights(file(lm::kHeadsFile).tensors, origin);
     return model;
   }
   const auto text = checkpoint.files.find(lm::kAdapterConfigFile);

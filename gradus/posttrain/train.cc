@@ -101,7 +101,11 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
 
 // What cannot be learned is said before there is a run folder.
 void check_can_learn(const lm::Model& model, const Material& material, const TrainConfig& config) {
-  if (material.text) return check_fits(model, *material.text, config.pretrain);
+  if (material.text) {
+    PretrainConfig reading = config.pretrain;
+    if (config.trains_heads()) reading.context = config.medusa.context;
+    return check_fits(model, *material.text, reading);
+  }
   check_can_start(*material.task, !config.model.empty());
   require(config.reinforces() || material.task->has_demonstrations(),
           "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
@@ -219,7 +223,14 @@ TrainSummary followed(const run::Run& run, const TrainConfig& config, Training& 
           .directory = run.paths().directory,
           .examples = {},
           .continuation = {},
+          .drafting = {},
           .pictures = {}};
+}
+
+void require_same_text(const TextState& state, const Text& text, const run::Run& run, const TrainConfig& config) {
+  require(state.fingerprint == text.fingerprint(),
+          "{}: not the text that the run {} began with; put that back, or begin a new run with model={}", config.data,
+          run.paths().directory.string(), run.paths().directory.string());
 }
 
 // All that is left to do of a run on plain text. The same code for a new run and a resumed one.
@@ -234,9 +245,7 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
     state.fingerprint = text.fingerprint();
     training.checkpoint(-state.before->bits_per_byte());
   }
-  require(state.fingerprint == text.fingerprint(),
-          "{}: not the text that the run {} began with; put that back, or begin a new run with model={}", config.data,
-          run.paths().directory.string(), run.paths().directory.string());
+  require_same_text(state, text, run, config);
   measured("before", state.before);
   if (training.state().phase == "pretrain") {
     if (observer.on_note) {
@@ -254,7 +263,34 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
       .directory = run.paths().directory,
       .examples = {},
       .continuation = continue_held_out_text(model, text, config.pretrain.context, static_cast<uint64_t>(config.seed)),
+      .drafting = {},
       .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
+}
+
+// The same of one that trains Medusa heads.
+TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, const TrainConfig& config,
+                           const TrainObserver& observer, Training& training, bool is_first) {
+  const auto measured = [&](std::string_view when, const std::optional<HeadsQuality>& quality) {
+    if (observer.on_heads) observer.on_heads(when, *quality);
+  };
+  TrainState& state = training.state();
+  if (!state.heads.before) {
+    state.heads.before = heads_quality(model, *model.heads(), text, config.medusa.held_out());
+    state.text.fingerprint = text.fingerprint();
+    training.checkpoint(state.heads.before->chain_tokens());
+  }
+  require_same_text(state.text, text, run, config);
+  measured("before", state.heads.before);
+  if (state.phase == "medusa") training.medusa(text, config.medusa);
+  measured("after", state.heads.after);
+  if (!is_first) return followed(run, config, training);
+  return {.config = config,
+          .state = state,
+          .directory = run.paths().directory,
+          .examples = {},
+          .continuation = {},
+          .drafting = report_drafting(model, text, {.seed = static_cast<uint64_t>(config.seed)}, observer.should_stop),
+          .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
 // The same of a run on a task.
@@ -297,6 +333,7 @@ TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, con
           .directory = run.paths().directory,
           .examples = make_examples(model, task, config),
           .continuation = {},
+          .drafting = {},
           .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
@@ -311,6 +348,7 @@ TrainSummary work(run::Run& run, lm::Model& model, const Material& material, con
     training.checkpoint();  // from here on there is something to resume from
   }
   const bool is_first = ranks == nullptr || ranks->is_first();
+  if (config.trains_heads()) return work_on_heads(run, model, *material.text, config, observer, training, is_first);
   return material.text ? work_on_text(run, model, *material.text, config, observer, training, is_first)
                        : work_on_task(run, model, *material.task, config, observer, training, is_first);
 }
@@ -346,7 +384,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
     }
   }
   tell_precision(config, observer);
-  TrainState state{.phase = material.text ? "pretrain" : "sft"};
+  TrainState state{.phase = config.trains_heads() ? "medusa" : material.text ? "pretrain" : "sft"};
   if (model.lora() != nullptr) state.base_norm = base_norm(model);
   return work(run, model, material, config, observer, std::move(state), nullptr, ranks);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gradus/posttrain/drafting_report.h"
 #include "gradus/posttrain/memory_plan.h"
 #include "gradus/posttrain/train_config.h"
 #include "gradus/posttrain/training.h"
@@ -19,6 +20,7 @@ struct TrainObserver {
   std::function<void(const Progress&)> on_step;
   std::function<void(std::string_view when, const EvaluationPair&)> on_evaluation;  // "before", "after"
   std::function<void(std::string_view when, const HeldOutLoss&)> on_held_out_loss;  // the same of a run on plain text
+  std::function<void(std::string_view when, const HeadsQuality&)> on_heads;         // the same of Medusa heads
   // Before anything large is there: in another precision than fp32, of a model that was given, and from a gigabyte on.
   std::function<void(std::string_view precision, const MemoryPlan&, const MemoryPlan& in_fp32)> on_memory_plan;
   std::function<bool()> should_stop;
@@ -37,6 +39,7 @@ struct TrainSummary {
   std::filesystem::path directory;
   std::vector<Example> examples;
   std::optional<Continuation> continuation;     // of a run on plain text, which has no examples
+  std::optional<DraftingReport> drafting;       // of a run that trained heads
   std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 

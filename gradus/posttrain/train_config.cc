@@ -45,13 +45,16 @@ void check_shape(nn::TransformerConfig shape) {
 
 // Plain text has no prompts and no answers: one algorithm learns from it, and from nothing else.
 void check_fits_together(const TrainConfig& c) {
-  const bool is_pretrain = c.algorithm == "pretrain";
+  const bool is_pretrain = c.algorithm == "pretrain" || c.trains_heads();
   require(!c.pretrains() || is_pretrain,
           "{}/{}: plain text has no answers to learn from; use text/pretrain, or {} on problems (chain, jsonl)", c.task,
           c.algorithm, c.algorithm);
-  require(c.pretrains() || !is_pretrain,
-          "{}/{}: pretrain learns from plain text only; use text/pretrain data=PATH, or {}/sft", c.task, c.algorithm,
-          c.task);
+  require(c.pretrains() || !is_pretrain, "{}/{}: {} learns from plain text only; use text/{} data=PATH, or {}/sft",
+          c.task, c.algorithm, c.algorithm, c.algorithm, c.task);
+  require(!c.trains_heads() || !c.model.empty(),
+          "text/medusa trains heads for a model that is there; give model=DIR or RUN");
+  require(!c.trains_heads() || c.lora.rank == 0, "text/medusa: lora.rank={} trains adapters; leave it out",
+          c.lora.rank);
   const bool reads_data = c.task == "jsonl" || c.pretrains();
   require(reads_data || c.data.empty(), "data={} is only read by the tasks jsonl and text, not by {}", c.data, c.task);
   require(c.task != "jsonl" || !c.data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
@@ -68,6 +71,8 @@ const std::vector<Named>& algorithms() {
   static const std::vector<Named> list = {
       {"pretrain", "next-token prediction on plain text: the algorithm of the task text, and of no other",
        "Radford et al. 2018, eq. 1; Radford et al. 2019, section 2"},
+      {"medusa", "heads that guess several tokens ahead, for faster generation: on the task text",
+       "arXiv 2401.10774, section 2.2, eq. 1 and 2"},
       {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up",
        "arXiv 2501.12599, section 2.3.2, eq. 3"},
       {"rest", "imitation of the correct samples only: the baseline that k15 is compared with",
@@ -131,6 +136,7 @@ void TrainConfig::check() const {
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
   parallel.check(1);
   pretrain.check();
+  medusa.check();
   sft.check(difficulties);
   k15.check(difficulties);
 }

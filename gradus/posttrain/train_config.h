@@ -12,6 +12,7 @@
 #include "gradus/nn/transformer_config.h"
 #include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/medusa.h"
 #include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/posttrain/task.h"
@@ -111,6 +112,7 @@ struct TrainConfig {
   ChainSection chain;
   JsonlSection jsonl;
   PretrainConfig pretrain;
+  MedusaTrainConfig medusa;
   SftConfig sft;
   K15Config k15;
   LoraSection lora;
@@ -134,6 +136,7 @@ struct TrainConfig {
     f.section("chain", chain);
     f.section("jsonl", jsonl);
     f.section("pretrain", pretrain);
+    f.section("medusa", medusa);
     f.section("sft", sft);
     f.section("k15", k15);
     f.section("lora", lora);
@@ -146,7 +149,8 @@ struct TrainConfig {
   void check() const;
   const nn::PrecisionFormats& formats() const { return nn::formats(nn::precision_from_name(precision)); }
   optim::LossScalerConfig loss_scaling() const;
-  bool pretrains() const { return task == "text"; }
+  bool pretrains() const { return task == "text"; }  // or trains heads: learns from plain text
+  bool trains_heads() const { return algorithm == "medusa"; }
   bool reinforces() const { return algorithm != "sft" && !pretrains(); }
 };
 

@@ -102,7 +102,7 @@ TEST_P(Families, WhatIsSavedIsWhatWasRead) {
         const Model model = load(from);
         EXPECT_EQ(model.transformer().precision().matrices, dtype);
         EXPECT_EQ(model.generation().sampling_temperature(), 0.6);
-        save(model, to, shard_bytes);
+        save(model, to, {.shard_bytes = shard_bytes});
       }
       EXPECT_EQ(std::filesystem::exists(to / "model.safetensors.index.json"), shard_bytes != kShardBytes);
       for (const char* file :

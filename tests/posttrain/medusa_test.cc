@@ -6,6 +6,7 @@
 
 #include "gradus/lm/medusa/drafter.h"
 #include "gradus/lm/sampler.h"
+#include "gradus/posttrain/k15.h"
 #include "gradus/posttrain/pretrain.h"
 #include "tests/core/expect_error.h"
 #include "tests/core/temporary_folder.h"
@@ -150,6 +151,35 @@ TEST_F(MedusaHeadsOnText, ADraftVocabularyDraftsNothingElse) {
     for (size_t j = 0; j < 3; ++j) EXPECT_EQ(from_some[i][j].token, order[j]);
     EXPECT_NEAR(from_some[i][0].p + from_some[i][1].p + from_some[i][2].p, 1, 1e-5);
   }
+}
+
+// Reinforcement learning with heads: they draft and learn, and the policy's run is the same to the bit.
+TEST(RolloutHeads, ChangeNotOneBitOfTheRun) {
+  const FirstBit task;
+  const K15Config config{
+      .iterations = 3, .prompts = 6, .samples = 4, .minibatches = 3, .learning_rate = 1e-3, .max_tokens = 12};
+  lm::Model plain = tiny_model(task), with_heads = tiny_model(task);
+  with_heads.add_heads({.heads = 3});
+  const std::vector<Tensor> untrained = values_of(with_heads.heads()->parameters());
+  K15 a(plain, task, config, 7), b(with_heads, task, config, 7);
+  double steps = 0, kept = 0;
+  while (!a.done()) {
+    const Metrics m = a.iterate(), n = b.iterate();
+    ASSERT_EQ(a.rollouts().rollouts.size(), b.rollouts().rollouts.size());
+    for (size_t i = 0; i < a.rollouts().rollouts.size(); ++i) {
+      EXPECT_EQ(a.rollouts().rollouts[i].tokens, b.rollouts().rollouts[i].tokens);
+      EXPECT_EQ(a.rollouts().rollouts[i].log_probs, b.rollouts().rollouts[i].log_probs);
+    }
+    EXPECT_EQ(metric(n, "mismatch_max"), 0.0);
+    EXPECT_EQ(metric(m, "delta_mean"), metric(n, "delta_mean"));
+    EXPECT_GT(metric(n, "heads_loss"), 0.0);
+    steps += metric(n, "sampler_steps");
+    kept += metric(n, "kept_drafts");
+  }
+  EXPECT_TRUE(same_bits(weights_of(plain), weights_of(with_heads)));
+  EXPECT_FALSE(same_bits(values_of(with_heads.heads()->parameters()), untrained));
+  EXPECT_GT(steps, 0);
+  EXPECT_GE(kept, 0);
 }
 
 TEST(MedusaConfigs, ThatMakeNoSenseAreErrors) {

@@ -117,7 +117,9 @@ def check(family, folder):
            "sft.learning_rate=0.003", "sft.stretch=1", "k15.max_tokens=8", "eval.problems=4", "eval.quick_problems=4", "--quiet",
            "--out", folder / "run")
     checkpoint = sorted((folder / "run/checkpoints").glob("step-*"))[-1]
-    ok &= check_generated("trained", family, folder / "run", load_adapted(base, checkpoint))
+    trained = load_adapted(base, checkpoint)
+    assert (logits_of(trained, ids) - plain).abs().max().item() > 0.01 * span, "training has changed nothing"
+    ok &= check_generated("trained", family, folder / "run", trained)
     return ok
 
 

@@ -5,12 +5,18 @@ Writes tests/fixtures/tokenizer/:
   tokenizer.json         the value that gradus::lm::tokenizer_json must write for the same alphabet
   encodings.json         {"alphabet", "eos", "pad", "cases": [{"text", "ids", "decoded", "decoded_without_special"}]}
   byte_tokenizer.json, byte_encodings.json    the same of bytes: {"eos", "cases": [...]}
+  texts.json             texts of many scripts and of fuzzed Unicode
+  FAMILY/                a small vocabulary with the pipeline of each model family: tokenizer.json, tokenizer_config.json, and expected.json, what
+                         becomes of each text: {"ids", "decoded"}, "plain" ids where special tokens are text and differ, "special" ids with the
+                         tokens around a text (of the first), "skipped" text without special tokens where it differs
 """
 
 import argparse
 import json
 import pathlib
+import random
 
+import tokenizer_families as families
 import tokenizers
 
 ALPHABET = "0123456+-*#>=|$ \n\t\"\\<pad\u00e9e\u0301\u4e2d\U0001f642"
@@ -81,6 +87,44 @@ def cases_of(tokenizer, texts):
     return cases
 
 
+def write_compact(path, value):
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+# GPT-2's file is of an old version: no type, merges with a space between, texts for affixes that are not there.
+def as_old_version(document):
+    model = document["model"]
+    del model["type"], model["ignore_merges"]
+    model.update(continuing_subword_prefix="", end_of_word_suffix="", merges=[" ".join(m) for m in model["merges"]])
+
+
+def make_families(out):
+    draw = random.Random(7)
+    texts = ["", " ", "Hello, world!", "\u00e9 e\u0301\n\n  x"]
+    texts += [families.draw_fuzz(draw) if i % 4 == 0 else families.draw_line(draw) for i in range(120)]
+    write_compact(out / "texts.json", texts)
+    training = families.training_texts(3000)
+    for name, make in families.FAMILIES.items():
+        folder = out / name
+        folder.mkdir(exist_ok=True)
+        document = json.loads(make(training, 420).to_str())
+        if name == "gpt2":
+            as_old_version(document)
+        write_compact(folder / "tokenizer.json", document)
+        write_compact(folder / "tokenizer_config.json", families.CONFIG[name])
+        tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        ids = [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
+        decoded = [tokenizer.decode(i, skip_special_tokens=False) for i in ids]
+        skipped = [tokenizer.decode(i, skip_special_tokens=True) for i in ids]
+        special = tokenizer.encode(texts[2]).ids
+        tokenizer.encode_special_tokens = True
+        plain = [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
+        expected = {"ids": ids, "decoded": decoded, "special": special}
+        expected["plain"] = {str(i): p for i, p in enumerate(plain) if p != ids[i]}
+        expected["skipped"] = {str(i): s for i, s in enumerate(skipped) if s != decoded[i]}
+        write_compact(folder / "expected.json", expected)
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,6 +141,7 @@ def main():
     (out / "byte_tokenizer.json").write_text(byte_level.to_str(pretty=True) + "\n")
     document = {"eos": BYTE_EOS, "cases": cases_of(byte_level, BYTE_TEXTS)}
     (out / "byte_encodings.json").write_text(json.dumps(document, indent=1) + "\n")
+    make_families(out)
     print(f"{len(TEXTS)} and {len(BYTE_TEXTS)} cases")
 
 

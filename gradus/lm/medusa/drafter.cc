@@ -12,8 +12,10 @@ namespace gradus::lm {
 namespace {
 
 constexpr int64_t kShortestRepetition = 2, kLongestRepetition = 16;
-// The gain by heads below which they are left alone for a while: about what they themselves cost.
-constexpr double kLeastGain = 1.05;
+constexpr size_t kRemembered = 4096;  // tokens of a text's end in which a repetition is looked for
+// The gain below which nothing is drafted, since costs are never known that well; and the one below which heads are
+// left alone for a while, about what they themselves cost.
+constexpr double kLeastGain = 1.03, kLeastGainOfHeads = 1.06;
 constexpr int64_t kLongestPause = 64;
 constexpr size_t kMostChoices = 255;  // kernels::kMaxTreeNodes, node 0 included
 
@@ -126,7 +128,8 @@ void MedusaDrafter::propose_fixed(const Tensor& hidden, std::span<const DraftCon
 }
 
 void MedusaDrafter::add_copy(const DraftContext& context, TextGuesses& guesses) {
-  const Repetition r = find_repetition(context.text, kShortestRepetition, kLongestRepetition, config_.longest_copy);
+  const std::span<const int32_t> text = context.text.last(std::min(context.text.size(), kRemembered));
+  const Repetition r = find_repetition(text, kShortestRepetition, kLongestRepetition, config_.longest_copy);
   if (r.length == 0) return;
   const int32_t source = copy_source(r.length);
   constexpr double kConfidence = 0.5;  // what is known is how often copies of such lengths were right
@@ -158,12 +161,13 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
     }
   }
   TreePlan plan = plan_trees(guesses, lasts, rows, config_.most_nodes, config_.cost);
+  const double gain =
+      plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) / plan.milliseconds;
   if (with_heads) {
-    const double gain =
-        plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) / plan.milliseconds;
-    next_pause_ = gain >= kLeastGain ? 0 : std::clamp<int64_t>(2 * next_pause_, 4, kLongestPause);
+    next_pause_ = gain >= kLeastGainOfHeads ? 0 : std::clamp<int64_t>(2 * next_pause_, 4, kLongestPause);
     pause_ = next_pause_;
   }
+  if (gain < kLeastGain) return;
   for (size_t i = 0; i < n; ++i) trees[i] = plan.trees[i].tree;
   planned_ = std::move(plan.trees);
 }

@@ -54,7 +54,6 @@ class MedusaDrafter final : public Drafter {
   int32_t copy_source(int64_t repeated) const;
   Guess guess(int32_t token, int32_t source, double confidence);
 
-  bool heads_pay(size_t texts);
   void propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts, std::span<DraftTree> trees);
   void propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                        std::span<DraftTree> trees);

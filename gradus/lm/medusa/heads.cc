@@ -62,6 +62,24 @@ nn::Parameter& MedusaHeads::output(int64_t head) {
   return config_.own_outputs ? *outputs_[static_cast<size_t>(head)] : trunk_.head();
 }
 
+void MedusaHeads::set_weights(const NamedTensors& weights, std::string_view origin) {
+  for (nn::Parameter* p : order_) {
+    const auto found = std::ranges::find(weights, p->name, &NamedTensors::value_type::first);
+    if (found == weights.end()) fail(ErrorCode::corrupt, "{}: tensor {} of the heads is missing", origin, p->name);
+    const Tensor& t = found->second;
+    if (t.shape() != p->value.shape() || !is_floating(t.dtype())) {
+      fail(ErrorCode::corrupt, "{}: tensor {} is {} {}, but heads of this model have {}", origin, p->name,
+           name(t.dtype()), to_string(t.shape()), to_string(p->value.shape()));
+    }
+    kernels::convert(t, p->weights());
+    p->changed();
+  }
+  if (weights.size() != order_.size()) {
+    fail(ErrorCode::corrupt, "{}: {} tensors, but {} heads of {} layers have {}", origin, weights.size(), config_.heads,
+         config_.layers, order_.size());
+  }
+}
+
 MedusaGuesser::MedusaGuesser(MedusaHeads& heads, std::vector<int32_t> vocabulary)
     : heads_(heads), vocabulary_(std::move(vocabulary)) {
   require(vocabulary_.empty() || !heads.config().own_outputs,

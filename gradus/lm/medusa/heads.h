@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/core/safetensors.h"
 #include "gradus/nn/transformer.h"
 
 namespace gradus::lm {
@@ -24,6 +25,7 @@ struct MedusaConfig {
   int64_t layers = 1;        // residual blocks of a head
   bool own_outputs = false;  // each head has an output matrix [n_vocab, C] of its own
 
+  bool operator==(const MedusaConfig&) const = default;
   void check() const;  // throws invalid_argument on a number that makes no sense
 };
 
@@ -37,6 +39,10 @@ class MedusaHeads {
 
   const MedusaConfig& config() const { return config_; }
   nn::Transformer& trunk() const { return trunk_; }
+
+  // Copies values in by name. Throws corrupt, naming the tensor, when one is missing,
+  // left over, or has another shape.
+  void set_weights(const NamedTensors& weights, std::string_view origin);
 
   // In a fixed order, with the names of the first published layout: "{head}.{layer}.linear.weight", ".bias",
   // "{head}.{layers}.weight".
