@@ -33,6 +33,10 @@ double Alternation::median_s(Id id) const {
   return *middle;
 }
 
+const std::vector<double>& Alternation::all_s(Id id) const {
+  return entries_.at(id).seconds;
+}
+
 int64_t repeats_for(double work) {
   return std::clamp<int64_t>(static_cast<int64_t>(1e9 / work), 1, 100000);
 }

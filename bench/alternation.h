@@ -19,7 +19,8 @@ class Alternation {
   // One round that does not count (caches, lazily created state), then `rounds` that do.
   void run(int rounds);
 
-  double median_s(Id id) const;  // seconds of one body
+  double median_s(Id id) const;                   // seconds of one body
+  const std::vector<double>& all_s(Id id) const;  // of each round
 
  private:
   struct Entry {

@@ -83,6 +83,41 @@ struct TrainOptions {
 };
 void train(const TrainOptions& options, const Sink& sink);
 
+// Reading and writing text, by llama-bench's conventions: random tokens, one sequence, no tokenizer and no sampler; a
+// repetition to warm up, then `rounds`, of which tokens_per_s is the mean and deviation the sample's. Rows:
+//   pp512, tg128   a prompt of 512 tokens at once, and 128 tokens one by one from an empty cache
+//       share_of_peak        useful FLOPs (flops.h) by the peak of the precision
+//       share_of_bandwidth   bytes of all weights, once for each pass, by the rate of reading memory in the same rounds
+//   rows           the cost curve: a pass over so many rows behind kCurveContext tokens, with the logits of all;
+//                  `ratio` to one row, medians
+struct DecodeOptions {
+  std::optional<std::filesystem::path> model{};  // a model's folder; else
+  std::string shape = "135m";                    // of decode_shapes(), with random weights
+  std::string precision = "bf16";                // fp32 | bf16 | fp16
+  int rounds = 5;
+};
+inline constexpr int64_t kCurveContext = 128;
+const std::vector<std::string>& decode_shapes();
+void decode(const DecodeOptions& options, const Sink& sink);
+
+// Held-out text continued with a model's Medusa heads, batches of so many texts at once: without drafts, with a chain,
+// a static tree, the tree that pays most, copies of what stood before, both, and typical acceptance, in turns. Rows:
+//   speed_up         to plain decoding in the same rounds, medians
+//   tokens_per_tree  tokens that a tree gave, the one that is drawn anyway included
+//   nodes            drafted, of a tree
+//   kept_at_depth    the share of trees of which a node of depth 1, 2, ... was kept
+//   same_text        as plain decoding, log-probabilities included, to the bit
+struct DraftingOptions {
+  std::filesystem::path model;  // a run or folder with heads
+  std::filesystem::path data;   // its text
+  std::string precision = "";   // "": the model's own
+  std::vector<double> temperatures = {0.0, 1.0};
+  std::vector<int64_t> batches = {1, 8, 64};
+  int64_t max_tokens = 192;
+  int rounds = 5;
+};
+void drafting(const DraftingOptions& options, const Sink& sink);
+
 // Whether the sampler's log-probabilities are the trainer's, bit for bit (DESIGN.md section 3).
 //   without `run`: small models of its own, over instruction sets, threads, batch sizes, packings, prompts of several
 //   key

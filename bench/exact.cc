@@ -33,6 +33,30 @@ const ModelCase kModels[] = {
       .max_positions = 256,
       .qkv_bias = true,
       .tie_embeddings = false}},
+    {"d64x3qn",  // as Qwen3: normalised heads, YaRN, windows in some layers
+     {.layers = 3,
+      .width = 64,
+      .heads = 4,
+      .kv_heads = 2,
+      .head_size = 32,
+      .max_positions = 256,
+      .rope_theta = 1e6,
+      .rope_scaling = {.type = kernels::RopeType::yarn, .factor = 4, .original_positions = 64},
+      .qk_norm = true,
+      .window = 70,
+      .windowed_layers = {true, false, true}}},
+    {"d64x2w",  // as Mistral, with Llama's biases and rotation
+     {.layers = 2,
+      .width = 64,
+      .heads = 4,
+      .kv_heads = 2,
+      .max_positions = 256,
+      .qkv_bias = true,
+      .tie_embeddings = false,
+      .rope_scaling = {.type = kernels::RopeType::llama3, .factor = 8, .original_positions = 32},
+      .o_bias = true,
+      .mlp_bias = true,
+      .window = 33}},
 };
 
 // Prompt lengths around the key blocks of 64 and the products' row tiles; answers run over the next block's edge.
@@ -53,6 +77,7 @@ constexpr Setting kSettings[] = {
     {2, 7, 100, 300},
     {2, 64, 4096, 4096, 1.0, GemmBackend::highway},
     {3, 64, 500, 4096, 1.0, GemmBackend::onednn},
+    {2, 5, 200, 4096, 1.0, GemmBackend::streamed},
     {3, 3, 4096, 1000},
     {1, 5, 4096, 4096, 0.7},
     {3, 64, 200, 700, 0.7},

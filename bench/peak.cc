@@ -1,12 +1,10 @@
 // `gradus bench peak`: what this machine can do at most, on the instruction set and threads in use.
-#include <unistd.h>
-
-#include <algorithm>
 #include <atomic>
 
 #include "bench/bench.h"
 #include "bench/machine_loops.h"
 #include "bench/peak_loops.h"
+#include "bench/read_memory.h"
 #include "gradus/core/tensor.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/elementwise.h"
@@ -17,24 +15,11 @@ namespace gradus::bench {
 namespace {
 
 constexpr int64_t kOneThreadIterations = 1'000'000;
-constexpr int64_t kReadPieceFloats = 1 << 20;  // 4 MiB: handed out to the threads
-constexpr int64_t kCachedFloats = 64 << 10;    // 256 KiB: in the second-level cache, not in the first
+constexpr int64_t kCachedFloats = 64 << 10;  // 256 KiB: in the second-level cache, not in the first
 constexpr int64_t kCachedPasses = 64;
-
-// Four times the last-level cache, so that almost nothing is found in it; 256 MiB to 1 GiB.
-int64_t memory_floats() {
-  const int64_t cache_bytes = std::max<int64_t>(0, ::sysconf(_SC_LEVEL3_CACHE_SIZE));
-  return std::clamp<int64_t>(4 * cache_bytes, int64_t{256} << 20, int64_t{1} << 30) / 4;
-}
 
 // The sums read are of no interest; storing them keeps the reading in the program.
 std::atomic<float> read_sink;
-
-void read_memory(std::span<const float> data) {
-  parallel_ranges(static_cast<int64_t>(data.size()), kReadPieceFloats, [&](int64_t begin, int64_t end) {
-    read_sink = read_loop(data.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
-  });
-}
 
 // One piece per thread, each in its own core's cache.
 void read_cached(std::span<const float> data) {
@@ -57,9 +42,9 @@ void peak(const PeakOptions& options, const Sink& sink) {
     one_thread_flops = multiply_add_loop(kOneThreadIterations, value);
   });
   const int64_t threads = pool().size();
-  Tensor data = Tensor::empty({std::max(memory_floats(), threads * kCachedFloats)});
+  const ReadMemory memory(rounds);
+  Tensor data = Tensor::empty({threads * kCachedFloats});
   kernels::fill(data, 1.0);
-  const auto memory = rounds.add([&] { read_memory(data.span<float>()); });
   const auto cached = rounds.add([&] { read_cached(data.span<float>()); });
   rounds.run(options.rounds);
 
@@ -81,16 +66,15 @@ void peak(const PeakOptions& options, const Sink& sink) {
     compute("bf16_gemm_highway", threads, bf16.highway_gflops());
   }
 
-  const double memory_rate = static_cast<double>(data.bytes()) / rounds.median_s(memory) * 1e-9;
   const double cached_bytes = 4.0 * static_cast<double>(threads * kCachedFloats * kCachedPasses);
   const auto reading = [&](const char* what, double gb_per_s) {
     sink({{"what", what},
           {"isa", isa},
           {"threads", threads},
           {"gb_per_s", gb_per_s},
-          {"share_of_bandwidth", gb_per_s / memory_rate}});
+          {"share_of_bandwidth", gb_per_s / memory.gb_per_s()}});
   };
-  reading("read_memory", memory_rate);
+  reading("read_memory", memory.gb_per_s());
   reading("read_l2_cache", cached_bytes / rounds.median_s(cached) * 1e-9);
 }
 

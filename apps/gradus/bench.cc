@@ -1,5 +1,5 @@
-// gradus bench peak|gemm|attention|train|exact|textbook|rl|motivation|env|allreduce: measures what training runs,
-// beside the machine's own limits.
+// gradus bench peak|gemm|attention|train|decode|exact|textbook|rl|motivation|env|allreduce: measures what training
+// runs, beside the machine's own limits.
 #include "bench/bench.h"
 
 #include <fmt/format.h>
@@ -137,6 +137,12 @@ struct AttentionOptions : Options<bench::AttentionOptions> {
   std::optional<std::string> pictures;
 };
 using TrainOptions = Options<bench::TrainOptions>;
+struct DecodeOptions : Options<bench::DecodeOptions> {
+  std::optional<std::string> model;
+};
+struct DraftingOptions : Options<bench::DraftingOptions> {
+  std::string model, data;
+};
 using ExactOptions = Options<bench::ExactOptions>;
 using TextbookOptions = Options<bench::TextbookOptions>;
 using RlOptions = Options<bench::RlOptions>;
@@ -200,6 +206,33 @@ void declare_train(CLI::App& command, TrainOptions& o) {
 sample (256 sequences at once). FLOPs: 2 per multiply-add of the matrices, the head where it runs,
 and causal attention; a backward counts as two forwards; recomputation, norms, activations and the
 optimiser count nothing. vs_forward: the FLOP rate by that of the forward.)");
+}
+
+void declare_decode(CLI::App& command, DecodeOptions& o) {
+  declare_timed(command, o);
+  CLI::Option* model = command.add_option("--model", o.model, "a model's folder");
+  command.add_option("--shape", o.bench.shape, "or random weights in the shape of a published model")
+      ->check(CLI::IsMember(bench::decode_shapes()))
+      ->excludes(model)
+      ->capture_default_str();
+  command.add_option("--precision", o.bench.precision, "fp32, bf16, fp16")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->capture_default_str();
+  command.footer(R"(pp512: a prompt of 512 tokens at once. tg128: 128 tokens one by one, from an empty cache. Random
+tokens, one sequence, no tokenizer, no sampler; one repetition to warm up, then --rounds of them:
+mean and deviation. FLOPs as in `bench train`; bytes are those of the weights. rows: a pass over so
+many rows behind 128 tokens, with all their logits; ratio: to the pass of one row.)");
+}
+
+void declare_drafting(CLI::App& command, DraftingOptions& o) {
+  declare_timed(command, o);
+  command.add_option("RUN|MODEL", o.model, "with Medusa heads")->required();
+  command.add_option("--data", o.data, "the text: what was held out of it is continued")->required();
+  command.add_option("--precision", o.bench.precision, "fp32, bf16, fp16 [the model's own]")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+  command.add_option("--temperature", o.bench.temperatures, "0 = greedy")->check(at_least(0))->capture_default_str();
+  command.add_option("--batch", o.bench.batches, "texts at once")->check(CLI::Range(1, 1024))->capture_default_str();
+  command.add_option("--max-tokens", o.bench.max_tokens, "of each text")->check(at_least(1))->capture_default_str();
 }
 
 void declare_exact(CLI::App& command, ExactOptions& o) {
@@ -365,6 +398,23 @@ int run_train(const TrainOptions& o, Output& out) {
   return kDone;
 }
 
+int run_decode(const DecodeOptions& o, Output& out) {
+  o.common.apply();
+  bench::DecodeOptions options = o.bench;
+  if (o.model) options.model = *o.model;
+  bench::decode(options, RowWriter(out, o.common.json));
+  return kDone;
+}
+
+int run_drafting(const DraftingOptions& o, Output& out) {
+  o.common.apply();
+  bench::DraftingOptions options = o.bench;
+  options.model = o.model;
+  options.data = o.data;
+  bench::drafting(options, RowWriter(out, o.common.json));
+  return kDone;
+}
+
 int run_exact(const ExactOptions& o, Output& out) {
   o.common.apply();
   if (bench::exact(o.bench, RowWriter(out, o.common.json))) return kDone;
@@ -486,6 +536,9 @@ void add_bench_command(CLI::App& app, Work& work) {
   add_command(*bench, work, "attention", "Attention in tiles, and the textbook's with N x N weights", declare_attention,
               run_attention);
   add_command(*bench, work, "train", "A training step, its forward, and sampling", declare_train, run_train);
+  add_command(*bench, work, "drafting", "What a model's Medusa heads are worth", declare_drafting, run_drafting);
+  add_command(*bench, work, "decode", "Prompts and tokens a second of a language model, and what rows cost",
+              declare_decode, run_decode);
   add_command(*bench, work, "exact", "Whether sampler and trainer agree bit for bit", declare_exact, run_exact);
   add_command(*bench, work, "textbook", "The tables of the textbooks, cell by cell", declare_textbook, run_textbook);
   add_command(*bench, work, "rl", "Updates a second of classic RL, and many seeds on two threads", declare_rl, run_rl);

@@ -34,6 +34,11 @@ std::string detail(const posttrain::Progress& p) {
     std::string out = fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
     return std::isnan(bits) ? out : out + fmt::format("  held out {:.3f} bits per byte", bits);
   }
+  if (p.phase == "medusa") {
+    const double tokens = value(p.metrics, "chain_tokens");
+    std::string out = fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
+    return std::isnan(tokens) ? out : out + fmt::format("  held out {:.2f} tokens a step", tokens);
+  }
   if (p.phase == "sft") return fmt::format("step {}  loss {:.3f}", p.iteration, value(p.metrics, "loss"));
   std::string out = fmt::format("reward {:.3f}  answer {:.1f} tokens  mismatch {}", value(p.metrics, "reward_mean"),
                                 value(p.metrics, "response_tokens_mean"), value(p.metrics, "mismatch_max"));
@@ -115,7 +120,9 @@ int TrainOutput::run(const std::function<posttrain::TrainSummary(const posttrain
     const posttrain::TrainSummary summary = work(observer());
     if (options_.follows) return;
     watch_.show([&] { end_phase(); });
-    if (summary.continuation) {
+    if (summary.drafting) {
+      options_.json ? show_heads_summary_json(summary) : show_heads_summary(summary);
+    } else if (summary.continuation) {
       options_.json ? show_text_summary_json(summary) : show_text_summary(summary);
     } else {
       options_.json ? show_summary_json(summary) : show_summary(summary);
@@ -140,6 +147,9 @@ posttrain::TrainObserver TrainOutput::observer() {
   observer.on_held_out_loss = [this](std::string_view when, const posttrain::HeldOutLoss& loss) {
     watch_.show([&] { show_held_out_loss(when, loss); });
   };
+  observer.on_heads = [this](std::string_view when, const posttrain::HeadsQuality& quality) {
+    watch_.show([&] { show_heads(when, quality); });
+  };
   return observer;
 }
 
@@ -158,18 +168,24 @@ void TrainOutput::show_memory_plan(std::string_view precision, const posttrain::
   };
   const auto own = parts(plan), wide = parts(in_fp32);
   if (options_.json) {
-    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}};
+    ordered_json line = {{"event", "memory_plan"}, {"precision", precision}, {"shares", plan.shares}};
     for (const auto& [part, bytes] : own) line["bytes"][part] = bytes;
     for (const auto& [part, bytes] : wide) line["fp32_bytes"][part] = bytes;
     return out_.json_line(line);
   }
   end_phase();
   const auto megabytes = [](int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) * 1e-6); };
+  const std::string title =
+      plan.shares == 1 ? "memory, MB" : fmt::format("memory of each of {} ranks, MB", plan.shares);
+  std::vector<Column> columns = {{title}, {std::string(precision), true}};
+  const bool compared = precision != nn::name(nn::Precision::fp32);
+  if (compared) columns.push_back({"fp32", true});
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < own.size(); ++i) {
-    rows.push_back({own[i].first, megabytes(own[i].second), megabytes(wide[i].second)});
+    rows.push_back({own[i].first, megabytes(own[i].second)});
+    if (compared) rows.back().push_back(megabytes(wide[i].second));
   }
-  out_.text(format_table({{"memory, MB"}, {std::string(precision), true}, {"fp32", true}}, rows));
+  out_.text(format_table(columns, rows));
 }
 
 void TrainOutput::show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair) {
@@ -196,6 +212,23 @@ void TrainOutput::show_held_out_loss(std::string_view when, const posttrain::Hel
   }
   end_phase();
   out_.text(fmt::format("{}  held out {:.3f} bits per byte\n", when, loss.bits_per_byte()));
+}
+
+void TrainOutput::show_heads(std::string_view when, const posttrain::HeadsQuality& quality) {
+  std::vector<double> accuracy;
+  std::vector<std::string> shown;
+  for (size_t k = 0; k < quality.at_rank.size(); ++k) {
+    accuracy.push_back(quality.top(k, 1));
+    shown.push_back(percent(accuracy.back()));
+  }
+  if (options_.json) {
+    return out_.json_line({{"event", "evaluation"},
+                           {"when", when},
+                           {"head_accuracy", accuracy},
+                           {"chain_tokens", quality.chain_tokens()}});
+  }
+  end_phase();
+  out_.text(fmt::format("{}  first guesses right: {}\n", when, fmt::join(shown, ", ")));
 }
 
 void TrainOutput::show_step(const posttrain::Progress& p) {
@@ -328,6 +361,60 @@ void TrainOutput::show_text_summary(const posttrain::TrainSummary& s) {
   text += fmt::format("  {} eval {}\n", program, run);
   text += fmt::format("  {} resume RUN    (after Ctrl-C or a crash: goes on, bit for bit)\n", program);
   text += fmt::format("  {} train text data=PATH model={}    (other text, or more of it)\n", program, run);
+  out_.text(text);
+}
+
+void TrainOutput::show_heads_summary_json(const posttrain::TrainSummary& s) {
+  ordered_json line = {{"event", "done"}};
+  for (const auto& [when, quality] : {std::pair{"before", &s.state.heads.before}, {"after", &s.state.heads.after}}) {
+    for (size_t k = 0; k < (*quality)->at_rank.size(); ++k) {
+      for (const size_t guesses : {1, 5, 10})
+        line[fmt::format("head_{}_top_{}_{}", k + 1, guesses, when)] = (*quality)->top(k, guesses);
+    }
+  }
+  line["tokens"] = s.state.heads.medusa.tokens;
+  for (const posttrain::DraftingReport::Row& row : s.drafting->rows) {
+    line["drafting"].push_back({{"temperature", row.temperature},
+                                {"tokens", row.tokens},
+                                {"tokens_per_step", row.tokens_per_step},
+                                {"plain_tokens_per_s", row.plain_tokens_per_s},
+                                {"drafted_tokens_per_s", row.drafted_tokens_per_s},
+                                {"speed_up", row.speed_up()},
+                                {"same_text", row.same_text}});
+  }
+  line["elapsed_s"] = s.state.elapsed_s;
+  line["run"] = s.directory.string();
+  out_.json_line(line);
+}
+
+void TrainOutput::show_heads_summary(const posttrain::TrainSummary& s) {
+  const posttrain::HeadsQuality &before = *s.state.heads.before, &after = *s.state.heads.after;
+  std::vector<std::vector<std::string>> rows;
+  for (size_t k = 0; k < after.at_rank.size(); ++k) {
+    rows.push_back({fmt::format("head {}: {} tokens ahead", k + 1, k + 2), percent(before.top(k, 1)),
+                    percent(after.top(k, 1)), percent(after.top(k, 5)), percent(after.top(k, 10))});
+  }
+  const std::string what = fmt::format("{} held-out tokens", run::format_count(static_cast<double>(after.tokens)));
+  std::string text =
+      '\n' + format_table({{what}, {"before", true}, {"after", true}, {"among 5", true}, {"among 10", true}}, rows);
+  rows.clear();
+  for (const posttrain::DraftingReport::Row& row : s.drafting->rows) {
+    rows.push_back({fmt::format("{}", row.temperature), fmt::format("{:.0f}", row.plain_tokens_per_s),
+                    fmt::format("{:.0f}", row.drafted_tokens_per_s), fmt::format("{:.2f}", row.speed_up()),
+                    fmt::format("{:.2f}", row.tokens_per_step), row.same_text ? "the same" : "ANOTHER"});
+  }
+  text += "\nHeld-out text continued, one text at a time, tokens/s:\n" + format_table({{"temperature"},
+                                                                                       {"without heads", true},
+                                                                                       {"with", true},
+                                                                                       {"speed-up", true},
+                                                                                       {"tokens a step", true},
+                                                                                       {"text", true}},
+                                                                                      rows);
+  const std::string run = s.directory.string(), program = program_invocation_name;
+  text += fmt::format("\nThe run is in {} and took {}.", run, run::format_duration(s.state.elapsed_s));
+  if (!s.pictures.empty()) text += fmt::format(" A picture of it: {}", s.pictures.front().string());
+  text += fmt::format("\nNext:\n  {} generate {} --prompt TEXT    (drafts by itself; --no-drafts does not)\n", program,
+                      run);
   out_.text(text);
 }
 

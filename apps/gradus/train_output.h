@@ -33,6 +33,7 @@ class TrainOutput {
                         const posttrain::MemoryPlan& in_fp32);
   void show_evaluation(std::string_view when, const posttrain::EvaluationPair& pair);
   void show_held_out_loss(std::string_view when, const posttrain::HeldOutLoss& loss);
+  void show_heads(std::string_view when, const posttrain::HeadsQuality& quality);
   void show_step(const posttrain::Progress& progress);
   void end_phase();
 
@@ -42,6 +43,9 @@ class TrainOutput {
   // The same of a run on plain text.
   void show_text_summary(const posttrain::TrainSummary& summary);
   void show_text_summary_json(const posttrain::TrainSummary& summary);
+  // And of one that trained Medusa heads.
+  void show_heads_summary(const posttrain::TrainSummary& summary);
+  void show_heads_summary_json(const posttrain::TrainSummary& summary);
 
   Output& out_;
   TrainOutputOptions options_;

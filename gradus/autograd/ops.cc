@@ -23,6 +23,11 @@ Tensor wide_like(const Tensor& t) {
   return Tensor::empty(t.shape(), kernels::computed_in(t.dtype()));
 }
 
+// The node recorded last adds to p.grad, unless p is frozen.
+void note_gradient(Tape& tape, Parameter& p) {
+  if (!p.frozen) tape.note_gradient(p);
+}
+
 }  // namespace
 
 Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
@@ -41,13 +46,24 @@ Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table) {
   };
   Tensor y = Tensor::empty({static_cast<int64_t>(ids.size()), table.value.dim(1)}, table.value.dtype());
   kernels::embedding(ids, table.value, y);
-  const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) {
+  const Var out = tape.emit(std::move(y), !table.frozen);
+  if (tape.needs_grad(out)) {
     tape.record<Backward>(ids, table, out);
     tape.note_gradient(table);
   }
   return out;
 }
+
+namespace {
+
+// x [rows, heads * C] as the rows that a gain of C numbers normalises: its heads.
+Tensor as_heads(const Tensor& x, const Parameter& gain) {
+  const int64_t c = gain.value.dim(0);
+  require(x.rank() == 2 && c > 0 && x.dim(1) % c == 0, "rms_norm: x is {}, but the gain has {} numbers", x.shape(), c);
+  return x.view({x.dim(0) * (x.dim(1) / c), c});
+}
+
+}  // namespace
 
 Var rms_norm(Var x, Parameter& gain, double eps) {
   struct Backward final : Node {
@@ -59,30 +75,43 @@ Var rms_norm(Var x, Parameter& gain, double eps) {
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      Tensor d_x = like(d_y);
-      kernels::rms_norm_backward(x.value(), gain.value, inv_rms, d_y, d_x, gain.grad);
+      Tensor d_x = like(d_y), d_heads = as_heads(d_x, gain);
+      Tensor unused = gain.frozen ? Tensor::zeros(gain.value.shape(), gain.value.dtype()) : Tensor{};
+      kernels::rms_norm_backward(as_heads(x.value(), gain), gain.value, inv_rms, as_heads(d_y, gain), d_heads,
+                                 gain.frozen ? unused : gain.grad);
+      d_heads = {};  // so that d_x is the only one
       tape.accumulate(x, std::move(d_x));
     }
   };
   Tape& tape = *x.tape;
-  Tensor y = like(x.value());
-  Tensor inv_rms = Tensor::empty({x.value().dim(0)}, kernels::computed_in(x.value().dtype()));
-  kernels::rms_norm(x.value(), gain.value, eps, y, inv_rms);
-  const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) {
+  const Tensor rows = as_heads(x.value(), gain);
+  Tensor y = like(x.value()), y_rows = as_heads(y, gain);
+  Tensor inv_rms = Tensor::empty({rows.dim(0)}, kernels::computed_in(rows.dtype()));
+  kernels::rms_norm(rows, gain.value, eps, y_rows, inv_rms);
+  y_rows = {};
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x) || !gain.frozen);
+  if (tape.needs_grad(out)) {
     tape.record<Backward>(x, gain, std::move(inv_rms), out);
-    tape.note_gradient(gain);
+    note_gradient(tape, gain);
   }
   return out;
 }
 
-Var linear(Var x, Parameter& weight, Parameter* bias) {
+namespace {
+
+Tensor linear_result(Var x, const Parameter& weight) {
+  return Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
+}
+
+Var emit_linear(Var x, Parameter& weight, Parameter* bias, Tensor y) {
   struct Backward final : Node {
     Var x;
     Parameter& weight;
     Parameter* bias;
+    Tensor h;  // x A^T
     Var y;
-    Backward(Var in, Parameter& w, Parameter* b, Var out) : x(in), weight(w), bias(b), y(out) {}
+    Backward(Var in, Parameter& w, Parameter* b, Tensor low, Var out)
+        : x(in), weight(w), bias(b), h(std::move(low)), y(out) {}
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
@@ -90,30 +119,82 @@ Var linear(Var x, Parameter& weight, Parameter* bias) {
         kernels::gemm(d_y, x.value(), weight.grad, {.transpose_a = true, .accumulate = true});  // dW += dY^T X
       }
       if (bias != nullptr && !bias->frozen) kernels::bias_backward(d_y, bias->grad);
-      if (!tape.needs_grad(x)) return;
-      Tensor d_x = like(x.value());
-      kernels::gemm(d_y, weight.value, d_x);  // dX = dY W
-      tape.accumulate(x, std::move(d_x));
+      Tensor d_x;
+      if (tape.needs_grad(x)) {
+        d_x = like(x.value());
+        kernels::gemm(d_y, weight.value, d_x);  // dX = dY W
+      }
+      if (h.defined()) low_rank_backward(d_y, d_x);
+      if (d_x.defined()) tape.accumulate(x, std::move(d_x));
+    }
+    void low_rank_backward(const Tensor& d_y, Tensor& d_x) {
+      const auto& [a, b, scale] = weight.low_rank;
+      Tensor d_h = like(h);
+      kernels::gemm(d_y, b->value, d_h);
+      kernels::scale_in_place(d_h, scale);  // dH = scale dY B
+      kernels::scale_in_place(h, scale);
+      kernels::gemm(d_y, h, b->grad, {.transpose_a = true, .accumulate = true});          // dB += dY^T (scale H)
+      kernels::gemm(d_h, x.value(), a->grad, {.transpose_a = true, .accumulate = true});  // dA += dH^T X
+      if (d_x.defined()) kernels::gemm(d_h, a->value, d_x, {.accumulate = true});         // dX += dH A
     }
   };
   Tape& tape = *x.tape;
-  Tensor y = Tensor::empty({x.value().dim(0), weight.value.dim(0)}, weight.value.dtype());
-  const bool packed = !tape.recording() && weight.packed.panels.defined();
+  const LowRank& low = weight.low_rank;
+  Tensor h;
+  if (low.a != nullptr) {
+    h = Tensor::empty({x.value().dim(0), low.a->value.dim(0)}, y.dtype());
+    Tensor u = like(y);
+    kernels::gemm(x.value(), low.a->value, h, {.transpose_b = true});
+    kernels::gemm(h, low.b->value, u, {.transpose_b = true});
+    kernels::axpy(low.scale, u, y);
+  }
+  const bool learns = !weight.frozen || (bias != nullptr && !bias->frozen) || low.a != nullptr;
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x) || learns);
+  if (tape.needs_grad(out)) {
+    tape.record<Backward>(x, weight, bias, std::move(h), out);
+    note_gradient(tape, weight);
+    if (bias != nullptr) note_gradient(tape, *bias);
+    if (low.a != nullptr) {
+      tape.note_gradient(*low.a);
+      tape.note_gradient(*low.b);
+    }
+  }
+  return out;
+}
+
+template <size_t N>
+std::array<Var, N> linear_of_all(Var x, const std::array<LinearWeights, N>& weights) {
+  std::array<Tensor, N> y;
+  for (size_t i = 0; i < N; ++i) y[i] = linear_result(x, weights[i].weight);
+  const auto maps = [&]<size_t... I>(std::index_sequence<I...>) {
+    return std::array{kernels::LinearMap{.weight = weights[I].weight.value,
+                                         .bias = weights[I].bias == nullptr ? nullptr : &weights[I].bias->value,
+                                         .y = y[I]}...};
+  }
+  (std::make_index_sequence<N>());
+  kernels::linear(x.value(), maps);
+  std::array<Var, N> out;
+  for (size_t i = 0; i < N; ++i) out[i] = emit_linear(x, weights[i].weight, weights[i].bias, std::move(y[i]));
+  return out;
+}
+
+}  // namespace
+
+Var linear(Var x, Parameter& weight, Parameter* bias) {
+  Tensor y = linear_result(x, weight);
   if (bias != nullptr) {
-    packed ? kernels::linear(x.value(), weight.packed, bias->value, y)
-           : kernels::linear(x.value(), weight.value, bias->value, y);
-  } else if (packed) {
-    kernels::gemm(x.value(), weight.packed, y);
+    kernels::linear(x.value(), weight.value, bias->value, y);
   } else {
     kernels::gemm(x.value(), weight.value, y, {.transpose_b = true});
   }
-  const Var out = tape.emit(std::move(y), true);
-  if (tape.recording()) {
-    tape.record<Backward>(x, weight, bias, out);
-    tape.note_gradient(weight);
-    if (bias != nullptr) tape.note_gradient(*bias);
-  }
-  return out;
+  return emit_linear(x, weight, bias, std::move(y));
+}
+
+std::array<Var, 2> linear(Var x, const std::array<LinearWeights, 2>& weights) {
+  return linear_of_all(x, weights);
+}
+std::array<Var, 3> linear(Var x, const std::array<LinearWeights, 3>& weights) {
+  return linear_of_all(x, weights);
 }
 
 Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table) {
@@ -211,8 +292,8 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
   kernels::KeyValuePages& pages = cache != nullptr ? *cache : own;
   store_keys(keys_of(k.value(), key_rows), keys_of(v.value(), key_rows), layout, shape, pages);
   kernels::attention_forward(q.value(), pages, layout, shape, o, lse);
-  const Var out = tape.emit(std::move(o), true);
-  if (tape.recording()) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, key_rows, out);
+  const Var out = tape.emit(std::move(o), tape.needs_grad(q) || tape.needs_grad(k) || tape.needs_grad(v));
+  if (tape.needs_grad(out)) tape.record<Backward>(q, k, v, std::move(lse), layout, shape, key_rows, out);
   return out;
 }
 
@@ -235,6 +316,12 @@ Var swiglu(Var gate, Var up) {
   const Var out = tape.emit(std::move(y), tape.needs_grad(gate) || tape.needs_grad(up));
   if (tape.recording()) tape.record<Backward>(gate, up, out);
   return out;
+}
+
+Var silu(Var x) {
+  Tensor ones = like(x.value());
+  kernels::fill(ones, 1.0);
+  return swiglu(x, x.tape->constant(std::move(ones)));
 }
 
 namespace {
@@ -332,7 +419,7 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
                                    lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
                                    d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
         const Tensor d_logits = kernels::converted(d_wide_logits, dtype);
-        kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
+        if (!weight.frozen) kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
         Tensor d_h = wide_like(h);
         kernels::gemm(d_logits, weight.value, d_h);
         kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
@@ -351,10 +438,10 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
     Tensor lse_part = lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));
     kernels::log_prob(logits, ids.subspan(begin, end - begin), temperature, log_p_part, lse_part);
   });
-  const Var out = tape.emit(std::move(log_p), true);
-  if (tape.recording()) {
+  const Var out = tape.emit(std::move(log_p), tape.needs_grad(x) || !weight.frozen);
+  if (tape.needs_grad(out)) {
     tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
-    tape.note_gradient(weight);
+    note_gradient(tape, weight);
   }
   return out;
 }

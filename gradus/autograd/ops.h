@@ -4,6 +4,7 @@
 // and layouts handed in must outlive the tape's next reset. Shape errors are thrown by the kernels as invalid_argument.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -16,11 +17,22 @@ namespace gradus::autograd {
 // table.value[ids[r]] -> [rows, C].
 Var embedding(Tape& tape, std::span<const int32_t> ids, Parameter& table);
 
-// kernels::rms_norm.   x [rows, C], gain.value [C].
+// kernels::rms_norm of each C columns on their own.   x [rows, C] or [rows, heads * C], gain.value [C].
 Var rms_norm(Var x, Parameter& gain, double eps);
 
 // y = x W^T + b.   x [rows, in], weight.value [out, in], bias [out] or nullptr.
+// With a LowRank A, B: y = round(round(x W^T + b) + scale * round(round(x A^T) B^T)), where `round` is to the matrices'
+// format, which A and B have, and the product with `scale` is not rounded. In the gradients d_y B is rounded, then its
+// product with scale; what flows into x through W is rounded, then its sum with what flows through A.
 Var linear(Var x, Parameter& weight, Parameter* bias = nullptr);
+
+// Several of them from one x; few rows go through all of them at once (kernels::linear).
+struct LinearWeights {
+  Parameter& weight;
+  Parameter* bias = nullptr;
+};
+std::array<Var, 2> linear(Var x, const std::array<LinearWeights, 2>& weights);
+std::array<Var, 3> linear(Var x, const std::array<LinearWeights, 3>& weights);
 
 // kernels::rope, out of place.   x [rows, heads * D].
 Var rope(Var x, std::span<const int32_t> positions, int64_t heads, const kernels::RopeTable& table);
@@ -37,6 +49,9 @@ Var attention(Var q, Var k, Var v, const kernels::AttentionLayout& layout, const
 
 // silu(gate) * up.
 Var swiglu(Var gate, Var up);
+
+// x * sigmoid(x): swiglu beside ones.
+Var silu(Var x);
 
 // kernels::relu, kernels::tanh.
 Var relu(Var x);

@@ -19,22 +19,45 @@
 
 namespace gradus::autograd {
 
+struct Parameter;
+
+// A low-rank addition to a matrix W [out, in]: x goes to x W^T + scale (x A^T) B^T (ops.h: linear). Hu et al. 2021,
+// "LoRA" (arXiv 2106.09685), equation 3.
+struct LowRank {
+  Parameter* a = nullptr;  // [r, in]
+  Parameter* b = nullptr;  // [out, r]
+  double scale = 1;        // alpha / r
+};
+
 // A weight that training changes. `grad` has the shape of `value` and is accumulated into by Tape::backward; it may be
 // wider than `value`, as sums are.
 struct Parameter {
   std::string name;
   Tensor value;  // what forward and backward read
   Tensor grad;
-  kernels::PackedMatrix packed = {};  // of value^T, for inference; empty unless Transformer::pack made it
-  Tensor master = {};                 // in mixed precision: what the optimiser updates, wider than `value`
-  bool frozen = false;                // gradients flow through it, and none into it
+  kernels::PackedMatrix packed = {};  // of value^T, for few rows; empty unless Mlp::pack made it
+  Tensor master = {};     // in mixed precision: what the optimiser updates, wider than `value`; of its shape,
+                          // or where ranks share it out [n], this one's elements (optim::cut_masters)
+  bool frozen = false;    // gradients flow through it, and none into it
+  double rate = 1.0;      // times the optimiser's learning rate
+  LowRank low_rank = {};  // what `linear` adds; nothing while its matrices are null
 
-  // What a checkpoint keeps and an initialiser writes; call `changed` after writing.
-  Tensor& weights() { return master.defined() ? master : value; }
-  const Tensor& weights() const { return master.defined() ? master : value; }
+  // What a checkpoint keeps and an initialiser writes; call `changed` after writing. Not of a master that is cut
+  // (run::whole_weights).
+  Tensor& weights() {
+    GRADUS_CHECK(has_all_weights());
+    return master.defined() ? master : value;
+  }
+  const Tensor& weights() const {
+    GRADUS_CHECK(has_all_weights());
+    return master.defined() ? master : value;
+  }
+  bool has_all_weights() const { return !master.defined() || master.numel() == value.numel(); }
+  DType weights_dtype() const { return master.defined() ? master.dtype() : value.dtype(); }
+
   void changed() {
     packed = {};
-    if (master.defined()) kernels::convert(master, value);
+    if (master.defined() && has_all_weights()) kernels::convert(master, value);
   }
 };
 

@@ -1,5 +1,7 @@
 #include "gradus/core/device.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 
 #include "gradus/core/error.h"
@@ -11,15 +13,32 @@ void* allocate(int index, std::size_t bytes);
 void deallocate(int index, void* address) noexcept;
 }  // namespace cuda
 
+namespace {
+
+// A page that one entry of the page table maps: 512 times as much as the usual one, so that reading a matrix seldom
+// waits for the table.
+constexpr std::size_t kLargePage = std::size_t{2} << 20;
+
+// Asks for large pages; the system may decline.
+void prefer_large_pages([[maybe_unused]] void* address, [[maybe_unused]] std::size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  ::madvise(address, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+#endif
+}
+
+}  // namespace
+
 std::string name(Device device) {
   return device.type == DeviceType::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }
 
 void* device_allocate(Device device, std::size_t bytes) {
   if (device.type == DeviceType::cuda) return cuda::allocate(device.index, bytes);
-  void* address = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  const std::size_t alignment = bytes < kLargePage ? 64 : kLargePage;
+  void* address = std::aligned_alloc(alignment, (bytes + 63) / 64 * 64);
   if (address == nullptr)
     fail(ErrorCode::exhausted, "tensor: no memory for {} bytes; make the batch or the model smaller", bytes);
+  if (bytes >= kLargePage) prefer_large_pages(address, bytes);
   return address;
 }
 

@@ -96,7 +96,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   if (!S_ISREG(info.st_mode)) fail(ErrorCode::io, "map {}: not a regular file", path.string());
   size_ = static_cast<std::size_t>(info.st_size);
   if (size_ == 0) return;
-  address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  address_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd.get(), 0);
   if (address_ == MAP_FAILED) {
     address_ = nullptr;
     fail_errno("map", path);

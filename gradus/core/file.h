@@ -24,7 +24,9 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 // Flushes a directory's entries to disk, so that a rename in it survives a power cut.
 void sync_directory(const std::filesystem::path& directory);
 
-// A read-only mapping of a whole file. Move only.
+// A mapping of a whole file. What is written into it is this process's own: the system copies the page and the file
+// stays as it is. Pages that were not written to are the file's: who truncates it while it is mapped ends the process;
+// replacing it (write_file_atomically) is safe. Move only.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);  // throws not_found or io
@@ -33,6 +35,7 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(address_), size_}; }
+  std::span<std::byte> writable() { return {static_cast<std::byte*>(address_), size_}; }
 
  private:
   void* address_ = nullptr;

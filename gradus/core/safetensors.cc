@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -182,7 +184,15 @@ const Tensor* SafetensorsFile::find(std::string_view name) const {
   return it == tensors.end() ? nullptr : &it->second;
 }
 
-SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_view origin) {
+namespace {
+
+struct Header {
+  std::vector<Entry> entries;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+  uint64_t data_begin = 0;  // in the file
+};
+
+Header read_header(std::span<const std::byte> bytes, std::string_view origin) {
   if (bytes.size() < kLengthBytes) {
     fail(ErrorCode::corrupt, "{}: {} bytes are too few for a safetensors file", origin, bytes.size());
   }
@@ -197,30 +207,42 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
     fail(ErrorCode::corrupt, "{}: truncated: the header has {} bytes, but {} are there", origin, header_bytes,
          after_length);
   }
-  const auto data = bytes.subspan(kLengthBytes + header_bytes);
-  const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes);
-  if (!header.starts_with('{'))
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes);
+  if (!text.starts_with('{'))
     fail(ErrorCode::corrupt, "{}: the header does not begin with {{; is this a safetensors file?", origin);
-  const json document = parse_json(header, origin, kHeaderDepth);
+  const json document = parse_json(text, origin, kHeaderDepth);
 
-  const HeaderReader reader(origin, data.size());
-  SafetensorsFile out;
-  std::vector<Entry> entries;
+  Header header;
+  header.data_begin = kLengthBytes + header_bytes;
+  const uint64_t data_bytes = bytes.size() - header.data_begin;
+  const HeaderReader reader(origin, data_bytes);
   for (const auto& [name, value] : document.items()) {
     if (name == kMetadata) {
-      out.metadata = reader.metadata(value);
+      header.metadata = reader.metadata(value);
     } else {
-      entries.push_back(reader.entry(name, value));
+      header.entries.push_back(reader.entry(name, value));
     }
   }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+  std::sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
-  check_tiling(entries, data.size(), origin);
+  check_tiling(header.entries, data_bytes, origin);
+  return header;
+}
 
-  for (Entry& e : entries) {
-    Tensor t = Tensor::empty(e.shape, e.dtype);
-    if (e.end > e.begin) std::memcpy(t.raw(), data.data() + e.begin, e.end - e.begin);
+Tensor copy_of(const Entry& e, const std::byte* data) {
+  Tensor t = Tensor::empty(e.shape, e.dtype);
+  if (e.end > e.begin) std::memcpy(t.raw(), data, e.end - e.begin);
+  return t;
+}
+
+}  // namespace
+
+SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_view origin) {
+  Header header = read_header(bytes, origin);
+  SafetensorsFile out{.tensors = {}, .metadata = std::move(header.metadata)};
+  for (Entry& e : header.entries) {
+    Tensor t = copy_of(e, bytes.data() + header.data_begin + e.begin);
     out.tensors.emplace_back(std::move(e.name), std::move(t));
   }
   return out;
@@ -229,6 +251,19 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   const MappedFile file(path);
   return parse_safetensors(file.bytes(), path.string());
+}
+
+SafetensorsFile map_safetensors(const std::filesystem::path& path) {
+  const auto file = std::make_shared<MappedFile>(path);
+  Header header = read_header(file->bytes(), path.string());
+  SafetensorsFile out{.tensors = {}, .metadata = std::move(header.metadata)};
+  for (Entry& e : header.entries) {
+    std::byte* data = file->writable().data() + header.data_begin + e.begin;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % size_of(e.dtype) == 0;
+    Tensor t = aligned ? Tensor::over(data, e.shape, e.dtype, file) : copy_of(e, data);
+    out.tensors.emplace_back(std::move(e.name), std::move(t));
+  }
+  return out;
 }
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,

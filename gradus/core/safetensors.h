@@ -33,6 +33,11 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
+// The same without copies: tensors are views of a mapping of the file, which lives as long as the last of them. Writing
+// into one changes this process's copy only (MappedFile). A tensor that does not lie at a multiple of its element size,
+// as the format allows, is a copy all the same.
+SafetensorsFile map_safetensors(const std::filesystem::path& path);
+
 // Written as a whole (write_file_atomically). Larger elements come first, otherwise in the order given, and the
 // header's end is filled with spaces to a multiple of 8, so each tensor starts at a multiple of its element size.
 // Throws invalid_argument on two equal names, an undefined tensor, or text that is not UTF-8.

@@ -131,11 +131,12 @@ Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
   return t;
 }
 
-Tensor Tensor::over(void* elements, Shape shape, DType dtype) {
+Tensor Tensor::over(void* elements, Shape shape, DType dtype, std::shared_ptr<const void> owner) {
   Tensor t;
   t.storage_ = new detail::Storage;
   t.storage_->size_class = detail::kForeign;
   t.storage_->address = t.data_ = elements;
+  t.storage_->owner = std::move(owner);
   t.shape_ = shape;
   t.dtype_ = dtype;
   return t;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -54,6 +55,7 @@ struct Storage {
   Device device;
   void* address = nullptr;
   Storage* next_free = nullptr;
+  std::shared_ptr<const void> owner;  // of a block that is another's: who keeps it
 };
 void recycle(Storage* s) noexcept;
 
@@ -92,8 +94,9 @@ class Tensor {
   static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = {});
   template <class T>
   static Tensor from(std::span<const T> values, Shape shape);
-  // Elements that lie elsewhere in memory, aligned for the dtype, and outlive all tensors that share them.
-  static Tensor over(void* elements, Shape shape, DType dtype = DType::f32);
+  // Elements that lie elsewhere in memory, aligned for the dtype. They outlive all tensors that share them, or `owner`
+  // keeps them and is let go with the last of these.
+  static Tensor over(void* elements, Shape shape, DType dtype = DType::f32, std::shared_ptr<const void> owner = {});
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }

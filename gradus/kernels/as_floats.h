@@ -85,6 +85,23 @@ class Writer {
   size_t slot_;
 };
 
+// A reader and a writer of one tensor: what a kernel changes in place.
+template <class T>
+class Editor {
+ public:
+  Editor(Tensor& x, size_t slot) : read_(x, slot), write_(x, slot) {}
+
+  T* operator()(int64_t begin, int64_t n) const {
+    read_(begin, n);  // 16-bit numbers are widened into the writer's scratch
+    return write_(begin, n);
+  }
+  void store(int64_t begin, int64_t n) const { write_.store(begin, n); }
+
+ private:
+  Reader<T> read_;
+  Writer<T> write_;
+};
+
 // body(begin, n) over the elements of x, in parallel: blocks of kScratchBlock where they go through scratch.
 template <class Body>
 void for_blocks(const Tensor& x, Body&& body) {

@@ -76,21 +76,25 @@ void add_in_place(Tensor& y, const Tensor& x) {
 }
 
 void scale_in_place(Tensor& x, double s) {
-  for_float_type("scale_in_place", x, [&]<class T>() {
+  for_computed_type("scale_in_place", x, [&]<class T>() {
     const auto kernel = choose(ref::scale<T>, cpu::scale);
-    T* x_p = x.data<T>();
-    for_elements(x.numel(), [&](int64_t begin, int64_t end) { kernel(static_cast<T>(s), end - begin, x_p + begin); });
+    const Editor<T> x_e(x, 0);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      kernel(static_cast<T>(s), n, x_e(begin, n));
+      x_e.store(begin, n);
+    });
   });
 }
 
 void axpy(double alpha, const Tensor& x, Tensor& y) {
   require_tensor("axpy", "y", y, x.shape(), x);
-  for_float_type("axpy", x, [&]<class T>() {
+  for_computed_type("axpy", x, [&]<class T>() {
     const auto kernel = choose(ref::axpy<T>, cpu::axpy);
-    const T* x_p = x.data<T>();
-    T* y_p = y.data<T>();
-    for_elements(x.numel(), [&](int64_t begin, int64_t end) {
-      kernel(static_cast<T>(alpha), x_p + begin, end - begin, y_p + begin);
+    const Reader<T> x_r(x, 0);
+    const Editor<T> y_e(y, 1);
+    for_blocks(x, [&](int64_t begin, int64_t n) {
+      kernel(static_cast<T>(alpha), x_r(begin, n), n, y_e(begin, n));
+      y_e.store(begin, n);
     });
   });
 }

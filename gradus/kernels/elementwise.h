@@ -1,8 +1,7 @@
-// Elementwise arithmetic, biases, and sums over whole tensors. dtype f64 | f32 everywhere, and bf16 | f16 but for
-// scale_in_place, axpy and lerp: these are widened, computed on in f32, and rounded once where they are stored. Biases
-// are f32 beside them. Scalars are rounded to the dtype. All throw invalid_argument on a shape or dtype mismatch,
-// unsupported on other dtypes. Results do not depend on the thread count. `mul-add` is one multiply-add of the active
-// instruction set (isa.h).
+// Elementwise arithmetic, biases, and sums over whole tensors. dtype f64 | f32 everywhere, and bf16 | f16 but for lerp:
+// these are widened, computed on in f32, and rounded once where they are stored. Biases are f32 beside them. Scalars
+// are rounded to the dtype. All throw invalid_argument on a shape or dtype mismatch, unsupported on other dtypes.
+// Results do not depend on the thread count. `mul-add` is one multiply-add of the active instruction set (isa.h).
 #pragma once
 
 #include <cstdint>

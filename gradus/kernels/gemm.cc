@@ -1,11 +1,13 @@
 #include "gradus/kernels/gemm.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <type_traits>
 
 #include "gradus/kernels/convert.h"
 #include "gradus/kernels/cpu/gemm.h"
+#include "gradus/kernels/cpu/gemm_streamed.h"
 #include "gradus/kernels/cpu/onednn_gemm.h"
 #include "gradus/kernels/dispatch.h"
 #include "gradus/kernels/elementwise.h"
@@ -139,6 +141,36 @@ void gemm_highway(const Tensor& a, const cpu::GemmPanels& b, Tensor& c, const Ge
                     .bias = bias == nullptr ? nullptr : bias->data<float>()});
 }
 
+// Whether gemm_streamed can compute C = A W^T.
+bool is_streamed(const Tensor& a, const Tensor& w, const Tensor& c, const GemmOptions& o) {
+  if (o.transpose_a || !o.transpose_b || o.accumulate) return false;
+  if (a.dim(1) == 0 || c.dim(0) == 0 || w.dim(0) < cpu::kStreamedColumns) return false;
+  const GemmBackend backend = gemm_backend();
+  return backend == GemmBackend::streamed ||
+         (backend == GemmBackend::automatic && c.dim(0) <= cpu::gemm_streamed_rows(w.dim(0), w.dim(1)));
+}
+
+// Y = X W^T + bias of all of them, which is_streamed holds for.
+void multiply_streamed(const Tensor& x, std::span<const cpu::StreamedOutput> outputs, DType dtype, int64_t k) {
+  if (x.dtype() == DType::f16) return multiply_streamed(converted(x, DType::f32), outputs, dtype, k);
+  if (x.dtype() == DType::bf16 && x.dim(1) % 2 != 0) return multiply_streamed(with_even_columns(x), outputs, dtype, k);
+  cpu::gemm_streamed({.dtype = dtype,
+                      .m = x.dim(0),
+                      .k = k,
+                      .k_block = gemm_k_block(k, false),
+                      .x = x.raw(),
+                      .ldx = x.dim(1),
+                      .outputs = outputs});
+}
+
+cpu::StreamedOutput streamed_output(const Tensor& w, const Tensor* bias, Tensor& y) {
+  return {.w = w.raw(),
+          .n = w.dim(0),
+          .bias = bias == nullptr ? nullptr : bias->data<float>(),
+          .y = y.raw(),
+          .y_dtype = y.dtype()};
+}
+
 bool onednn_is_worth_it(int64_t m, int64_t n, int64_t k) {
   return m >= 768 && n >= 64 && k >= 64;
 }
@@ -184,10 +216,14 @@ void gemm_narrow(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions&
 }
 
 // C = op(A) op(B), and then + bias [N] in each row, unless it is null: of an f32 C that is assigned, and K > 0. By our
-// kernel or oneDNN's.
+// kernels or oneDNN's.
 void multiply(const Tensor& a, const Tensor& b, Tensor& c, const GemmOptions& o, const Tensor* bias = nullptr) {
   const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(o.transpose_a ? 0 : 1), k_block = gemm_k_block(k, o.transpose_a);
   if (is_narrow(a, c)) return gemm_narrow(a, b, c, o, k, k_block, bias);
+  if (is_streamed(a, b, c, o)) {
+    const cpu::StreamedOutput output = streamed_output(b, bias, c);
+    return multiply_streamed(a, std::span(&output, 1), a.dtype(), k);
+  }
   const GemmBackend backend = gemm_backend();
   const bool plain = a.dtype() == DType::f32 && !o.transpose_a && !o.accumulate && k > 0;
   int64_t done = 0;
@@ -235,6 +271,30 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y
   add_bias(y, bias);
 }
 
+void linear(const Tensor& x, std::span<const LinearMap> maps) {
+  constexpr size_t kMost = 4;
+  const auto each = [&] {
+    for (const LinearMap& map : maps) {
+      if (map.bias != nullptr) {
+        linear(x, map.weight, *map.bias, map.y);
+      } else {
+        gemm(x, map.weight, map.y, {.transpose_b = true});
+      }
+    }
+  };
+  bool streamed = maps.size() <= kMost;
+  for (const LinearMap& map : maps) {
+    check(x, map.weight, map.y, {.transpose_b = true});
+    if (map.bias != nullptr)
+      require_tensor("linear", "bias", *map.bias, {map.y.dim(1)}, map.y, computed_in(map.y.dtype()));
+    streamed = streamed && !is_reference(x) && is_streamed(x, map.weight, map.y, {.transpose_b = true});
+  }
+  if (!streamed) return each();
+  std::array<cpu::StreamedOutput, kMost> outputs;
+  for (size_t i = 0; i < maps.size(); ++i) outputs[i] = streamed_output(maps[i].weight, maps[i].bias, maps[i].y);
+  multiply_streamed(x, std::span(outputs).first(maps.size()), x.dtype(), x.dim(1));
+}
+
 PackedMatrix pack_matrix(const Tensor& b, bool transpose_b) {
   check_operand(b, "B", b.dtype());
   PackedMatrix packed{
@@ -272,7 +332,7 @@ GemmBackend gemm_backend() {
 }
 
 std::string_view name(GemmBackend backend) {
-  constexpr std::string_view kNames[] = {"automatic", "highway", "onednn"};
+  constexpr std::string_view kNames[] = {"automatic", "highway", "onednn", "streamed"};
   return kNames[static_cast<int>(backend)];
 }
 

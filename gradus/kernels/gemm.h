@@ -1,5 +1,5 @@
 // Matrix products whose summation order is a written contract, so that the product of one row has the same bits in a
-// batch of one and of thousands, packed or plain, from oneDNN or from our own kernel, on any number of threads.
+// batch of one and of thousands, packed or plain, from oneDNN or from our own kernels, on any number of threads.
 //
 // The contract, for every output element c[m, n] over the inner index k = 0 .. K-1:
 //   1. K is cut into blocks of gemm_k_block(K, transpose_a) from k = 0.
@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "gradus/core/tensor.h"
@@ -50,9 +51,19 @@ void gemm(const Tensor& a, const PackedMatrix& b, Tensor& c);  // C = A B
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y);
 void linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Tensor& y);
 
-// Who computes. `automatic` picks the faster of the two by shape; `onednn` falls back to ours where the probe found
-// other bits.
-enum class GemmBackend { automatic, highway, onednn };
+// Several linear maps of one X, each with the bits of gemm or linear alone. Few rows of X go through all of them in one
+// parallel region.
+struct LinearMap {
+  const Tensor& weight;          // [N, K]
+  const Tensor* bias = nullptr;  // [N] or null
+  Tensor& y;                     // [M, N]
+};
+void linear(const Tensor& x, std::span<const LinearMap> maps);
+
+// Who computes. `automatic` picks the fastest by shape. `highway` is ours of packed panels. `streamed` is ours that
+// reads B = W^T, W [N, K], where it lies, for few rows; where it is not for an operand, `highway` computes. `onednn`
+// falls back to `highway` where the probe found other bits.
+enum class GemmBackend { automatic, highway, onednn, streamed };
 void set_gemm_backend(GemmBackend backend);
 GemmBackend gemm_backend();
 std::string_view name(GemmBackend backend);

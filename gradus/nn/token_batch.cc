@@ -17,14 +17,39 @@ void TokenBatch::clear() {
   block_table.clear();
   max_blocks = 0;
   n_pages = 0;
+  tree_offsets.assign(1, 0);
+  prefix_lengths.clear();
+  parents.clear();
+}
+
+kernels::AttentionLayout TokenBatch::tree_layout() const {
+  return {.row_offsets = tree_offsets,
+          .key_positions = std::span(positions).last(static_cast<size_t>(tree_rows())),
+          .block_table = std::span(block_table).subspan(static_cast<size_t>(n_sequences() * max_blocks)),
+          .max_blocks = max_blocks};
 }
 
 void TokenBatch::append(std::span<const int32_t> tokens, int32_t first_position) {
+  GRADUS_CHECK(n_trees() == 0);
   for (size_t i = 0; i < tokens.size(); ++i) {
     ids.push_back(tokens[i]);
     positions.push_back(first_position + static_cast<int32_t>(i));
   }
   row_offsets.push_back(static_cast<int32_t>(ids.size()));
+}
+
+void TokenBatch::append_tree(std::span<const int32_t> tokens, std::span<const int32_t> parents_in,
+                             int32_t prefix_length) {
+  GRADUS_CHECK(tokens.size() == parents_in.size());
+  const size_t first = positions.size();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    GRADUS_CHECK(parents_in[i] < static_cast<int32_t>(i));
+    ids.push_back(tokens[i]);
+    positions.push_back(parents_in[i] < 0 ? prefix_length : positions[first + static_cast<size_t>(parents_in[i])] + 1);
+    parents.push_back(parents_in[i]);
+  }
+  prefix_lengths.push_back(prefix_length);
+  tree_offsets.push_back(tree_offsets.back() + static_cast<int32_t>(tokens.size()));
 }
 
 void TokenBatch::append_continuation(std::span<const int32_t> tokens, int64_t prefix) {

@@ -25,9 +25,19 @@ class TokenBatch {
   int64_t max_blocks = 0;
   int64_t n_pages = 0;  // pages that block_table numbers
 
+  // In decoding, after the rows of all sequences, those of trees of drafted tokens: tree t owns the rows
+  // [tree_offsets[t], tree_offsets[t + 1]) of them, and has a row of block_table after those of the sequences.
+  // kernels::attention_tree.
+  std::vector<int32_t> tree_offsets = {0};
+  std::vector<int32_t> prefix_lengths;  // [n_trees]
+  std::vector<int32_t> parents;         // [tree_rows()]
+
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   int64_t n_sequences() const { return static_cast<int64_t>(row_offsets.size()) - 1; }
+  int64_t n_trees() const { return static_cast<int64_t>(prefix_lengths.size()); }
+  int64_t tree_rows() const { return tree_offsets.back(); }
   kernels::AttentionLayout layout() const { return {row_offsets, positions, block_table, max_blocks, key_offsets}; }
+  kernels::AttentionLayout tree_layout() const;
 
   void clear();
   // Appends tokens at positions first, first + 1, ...; block_table stays the caller's to fill.
@@ -35,6 +45,10 @@ class TokenBatch {
   // Appends a sequence that goes on from `prefix`, one of the batch that starts at position 0 and sees its own rows
   // only.
   void append_continuation(std::span<const int32_t> tokens, int64_t prefix);
+  // Appends a tree below a sequence's first prefix_length keys, at positions prefix_length + depth; no sequence
+  // follows.
+  //   parents  of each token, which is before it; -1: none
+  void append_tree(std::span<const int32_t> tokens, std::span<const int32_t> parents, int32_t prefix_length);
   std::span<const int32_t> rotary_positions() const { return angles.empty() ? positions : angles; }
   // For whole sequences: gives each its own consecutive pages, and its keys where some are shared.
   void number_pages();

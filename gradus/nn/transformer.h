@@ -1,19 +1,22 @@
-// The decoder of the Llama / Qwen2 family: pre-norm blocks of rotary grouped-query attention and SwiGLU.
+// The decoder of the Llama, Mistral and Qwen families: pre-norm blocks of rotary grouped-query attention and SwiGLU.
 // One definition serves training, prefill and decoding; which one is the tape's mode and the cache's presence.
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <optional>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "gradus/autograd/ops.h"
+#include "gradus/core/tensor_arena.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/token_batch.h"
 #include "gradus/nn/transformer_config.h"
 
 namespace gradus::nn {
 
+using autograd::LinearWeights;
 using autograd::Parameter;
 using autograd::Tape;
 using autograd::Var;
@@ -22,12 +25,30 @@ using autograd::Var;
 struct KeyValueCache {
   std::vector<kernels::KeyValuePages> layers;
   int64_t n_pages = 0;
+  // Of the last pass's trees, [tree rows, G * D] in each layer: in no page until `keep_drafted`.
+  std::vector<Tensor> drafted_keys, drafted_values;
+
+  // Stores the keys and values of these rows of the trees, in their layout's order, at its positions.
+  void keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
+                    const kernels::AttentionShape& shape);
+  // Page `to` becomes a copy of `from`.
+  void copy_page(int32_t from, int32_t to);
+};
+
+// Gives the weights of the parameter `name` in `dtype`, as a tensor of `shape` that the transformer may write to.
+using WeightSource = std::function<Tensor(const std::string& name, const Shape& shape, DType dtype)>;
+
+struct TransformerOptions {
+  Precision precision = Precision::fp32;
+  WeightSource weights = {};  // none: they are zero until `initialise` or a loader fills them
+  bool masters = true;        // where the precision has them; a model that is only read needs none
 };
 
 class Transformer {
  public:
-  // Weights are zero until `initialise` or a loader fills them; they need no gradients until `allocate_gradients`.
-  explicit Transformer(const TransformerConfig& config, Precision precision = Precision::fp32);
+  // Gradients are there from `allocate_gradients` on.
+  explicit Transformer(const TransformerConfig& config, const TransformerOptions& options = {});
+  Transformer(const TransformerConfig& config, Precision precision) : Transformer(config, {.precision = precision}) {}
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
@@ -47,8 +68,6 @@ class Transformer {
   void allocate_gradients();
   // Gives the memory of master copies back: for a model that is only read.
   void drop_master_weights();
-  // Lays the matrices out for decoding (kernels::pack_matrix); stays valid until an optimiser changes them.
-  void pack();
 
   // Final hidden states [rows, width], normalised, ready for the output head. Throws invalid_argument on an id or
   // position out of range.
@@ -58,23 +77,27 @@ class Transformer {
   Tensor logits(const Tensor& hidden);
 
   KeyValueCache make_cache(int64_t n_pages) const;
-  kernels::AttentionShape attention_shape() const;
+  kernels::AttentionShape attention_shape(int64_t layer) const;
 
  private:
   struct Layer {
     Parameter *input_norm, *q, *k, *v, *o, *post_norm, *gate, *up, *down;
-    Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+    Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *o_bias = nullptr;
+    Parameter *q_norm = nullptr, *k_norm = nullptr;
+    Parameter *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
   };
-  Parameter* make_parameter(std::string name, Shape shape);
-  Var block(Var x, const Layer& layer, const TokenBatch& batch, kernels::KeyValuePages* pages);
+  Parameter* make_parameter(std::string name, Shape shape, const TransformerOptions& options);
+  void extend_rope(const TokenBatch& batch);
+  Var block(Var x, int64_t layer, const TokenBatch& batch, KeyValueCache* cache);
 
   TransformerConfig config_;
   PrecisionFormats formats_;
+  TensorArena matrices_;
   std::deque<Parameter> storage_;
   std::vector<Parameter*> order_;
   std::vector<Layer> layers_;
   Parameter *embedding_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
-  kernels::RopeTable rope_;
+  kernels::RopeTable rope_;  // of the positions met so far: a model may have room for 100,000s of them
 };
 
 }  // namespace gradus::nn

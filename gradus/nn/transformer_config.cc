@@ -23,15 +23,26 @@ TransformerConfig TransformerConfig::resolved() const {
           "model: head_size {} is not a multiple of 8 up to 256; change width or heads", c.head_size);
   require(rope_theta > 0 && norm_eps > 0, "model: rope_theta {} and norm_eps {} must be positive", rope_theta,
           norm_eps);
+  require(window >= 0, "model: window {} must not be negative", window);
+  require(windowed_layers.empty() || static_cast<int64_t>(windowed_layers.size()) == layers,
+          "model: {} layers are said to have a window or none, but there are {}", windowed_layers.size(), layers);
+  kernels::rope_frequencies(c.head_size, rope_theta, rope_scaling);  // throws on an impossible rotation
   return c;
+}
+
+int64_t TransformerConfig::n_vector_parameters() const {
+  const TransformerConfig c = resolved();
+  const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
+  const int64_t biases =
+      (c.qkv_bias ? q + 2 * kv : 0) + (c.o_bias ? c.width : 0) + (c.mlp_bias ? 2 * c.ffn_width + c.width : 0);
+  return c.layers * (2 * c.width + biases + (c.qk_norm ? 2 * c.head_size : 0)) + c.width;
 }
 
 int64_t TransformerConfig::n_parameters() const {
   const TransformerConfig c = resolved();
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
-  const int64_t attention = c.width * (q + 2 * kv) + q * c.width + (c.qkv_bias ? q + 2 * kv : 0);
-  const int64_t layer = attention + 3 * c.width * c.ffn_width + 2 * c.width;
-  return c.layers * layer + c.width + c.n_vocab * c.width * (c.tie_embeddings ? 1 : 2);
+  const int64_t layer = c.width * (q + 2 * kv) + q * c.width + 3 * c.width * c.ffn_width;
+  return c.layers * layer + c.n_vocab * c.width * (c.tie_embeddings ? 1 : 2) + c.n_vector_parameters();
 }
 
 }  // namespace gradus::nn

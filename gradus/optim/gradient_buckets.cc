@@ -77,22 +77,22 @@ void GradientBuckets::acquire(size_t bucket) {
   }
 }
 
-// visit(piece, where it begins in the bucket) for the elements [begin, end) of a bucket.
+// visit(piece) for those of a slice.
 template <class Visit>
-void GradientBuckets::for_pieces(size_t bucket, int64_t begin, int64_t end, Visit&& visit) const {
+void GradientBuckets::for_pieces(size_t bucket, int slice, Visit&& visit) const {
+  const auto k = static_cast<size_t>(slice);
+  const int64_t begin = buckets_[bucket].bounds[k], end = buckets_[bucket].bounds[k + 1];
   for (size_t i = buckets_[bucket].first; i < buckets_[bucket].last; ++i) {
     const Piece piece{i, std::max<int64_t>(0, begin - offsets_[i]),
                       std::min(parameters_[i]->value.numel(), end - offsets_[i])};
-    if (piece.begin < piece.end) visit(piece, offsets_[i] + piece.begin);
+    if (piece.begin < piece.end) visit(piece);
   }
 }
 
 std::vector<Piece> GradientBuckets::pieces_of(int slice) const {
   std::vector<Piece> pieces;
   for (size_t b = buckets_.size(); b-- > 0;) {
-    const auto k = static_cast<size_t>(slice);
-    for_pieces(b, buckets_[b].bounds[k], buckets_[b].bounds[k + 1],
-               [&](const Piece& p, int64_t) { pieces.push_back(p); });
+    for_pieces(b, slice, [&](const Piece& p) { pieces.push_back(p); });
   }
   return pieces;
 }
@@ -103,24 +103,35 @@ Tensor GradientBuckets::in_slice(int slice, const Piece& piece, const Tensor& ar
   return array.rows(at, at + piece.size());
 }
 
-void GradientBuckets::pack(size_t bucket, int slice, std::span<const Tensor> tensors, Tensor& array) const {
-  const std::span<const int64_t> bounds = buckets_[bucket].bounds;
-  const auto k = static_cast<size_t>(slice);
-  for_pieces(bucket, bounds[k], bounds[k + 1], [&](const Piece& p, int64_t at) {
-    const Tensor& t = tensors[p.parameter];
-    Tensor part = array.rows(at, at + p.size());
-    kernels::convert(t.view({t.numel()}).rows(p.begin, p.end), part);
+std::vector<int64_t> GradientBuckets::byte_bounds(size_t bucket, std::span<const Tensor> tensors) const {
+  std::vector<int64_t> bounds{0};
+  for (size_t k = 0; k + 1 < buckets_[bucket].bounds.size(); ++k) {
+    int64_t bytes = 0;
+    for_pieces(bucket, static_cast<int>(k),
+               [&](const Piece& p) { bytes += static_cast<int64_t>(piece_of(tensors[p.parameter], p).bytes()); });
+    bounds.push_back(bounds.back() + bytes);
+  }
+  return bounds;
+}
+
+void GradientBuckets::pack(size_t bucket, int slice, std::span<const Tensor> tensors, Tensor& bytes) const {
+  auto* to = static_cast<std::byte*>(bytes.raw()) + byte_bounds(bucket, tensors)[static_cast<size_t>(slice)];
+  for_pieces(bucket, slice, [&](const Piece& p) {
+    const Tensor part = piece_of(tensors[p.parameter], p);
+    std::memcpy(to, part.raw(), part.bytes());
+    to += part.bytes();
   });
 }
 
-void GradientBuckets::unpack_others(size_t bucket, int slice, const Tensor& array, std::span<Tensor> tensors) const {
-  const std::span<const int64_t> bounds = buckets_[bucket].bounds;
-  for (size_t k = 0; k + 1 < bounds.size(); ++k) {
-    if (static_cast<int>(k) == slice) continue;
-    for_pieces(bucket, bounds[k], bounds[k + 1], [&](const Piece& p, int64_t at) {
-      Tensor& t = tensors[p.parameter];
-      Tensor part = t.view({t.numel()}).rows(p.begin, p.end);
-      kernels::convert(array.rows(at, at + p.size()), part);
+void GradientBuckets::unpack_others(size_t bucket, int slice, const Tensor& bytes, std::span<Tensor> tensors) const {
+  const std::vector<int64_t> bounds = byte_bounds(bucket, tensors);
+  for (int k = 0; k + 1 < static_cast<int>(bounds.size()); ++k) {
+    if (k == slice) continue;
+    const auto* from = static_cast<const std::byte*>(bytes.raw()) + bounds[static_cast<size_t>(k)];
+    for_pieces(bucket, k, [&](const Piece& p) {
+      Tensor part = piece_of(tensors[p.parameter], p);
+      std::memcpy(part.raw(), from, part.bytes());
+      from += part.bytes();
     });
   }
 }

@@ -33,18 +33,18 @@ class GradientBuckets {
   void release(size_t bucket);
   void acquire(size_t bucket);
 
-  DType dtype() const { return dtype_; }
-
   // What slice k of all buckets holds, in the parameters' order.
   std::vector<Piece> pieces_of(int slice) const;
 
   // The part of `array`, slice k of the piece's bucket, that is the piece; [piece.size()].
   Tensor in_slice(int slice, const Piece& piece, const Tensor& array) const;
 
-  // Between tensors with the shapes of the parameters (weights, moments; narrower ones are widened) and an array like
-  // that of gradients(bucket): slice k alone, or all slices but k.
-  void pack(size_t bucket, int slice, std::span<const Tensor> tensors, Tensor& array) const;
-  void unpack_others(size_t bucket, int slice, const Tensor& array, std::span<Tensor> tensors) const;
+  // Tensors with the shapes of the parameters (weights, moments), each of any dtype, as the bytes of their pieces one
+  // behind the other: where the slices begin, [n_slices + 1], and copies to and from an array of them, of slice k alone
+  // or of all slices but k.
+  std::vector<int64_t> byte_bounds(size_t bucket, std::span<const Tensor> tensors) const;
+  void pack(size_t bucket, int slice, std::span<const Tensor> tensors, Tensor& bytes) const;
+  void unpack_others(size_t bucket, int slice, const Tensor& bytes, std::span<Tensor> tensors) const;
 
  private:
   struct Bucket {
@@ -54,7 +54,7 @@ class GradientBuckets {
     Tensor array;
   };
   template <class Visit>
-  void for_pieces(size_t bucket, int64_t begin, int64_t end, Visit&& visit) const;
+  void for_pieces(size_t bucket, int slice, Visit&& visit) const;
 
   std::vector<autograd::Parameter*> parameters_;
   std::vector<int64_t> offsets_;  // of each parameter in its bucket

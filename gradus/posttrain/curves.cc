@@ -55,6 +55,20 @@ Chart pretraining_chart(Database& db, std::string_view title) {
           {.name = "held-out text", .points = points(db, "pretrain", "held_out_bits_per_byte", 0), .markers = true}}};
 }
 
+// How often each head's first guess is right.
+Chart heads_chart(Database& db, std::string_view title) {
+  Chart chart{.title = fmt::format("{}: Medusa heads on held-out text", title),
+              .x = {.label = "optimiser step", .covers = {0}, .whole = true},
+              .y = {.label = "share of first guesses that are right", .covers = {0, 1}},
+              .series = {}};
+  for (int k = 1; !db.metrics("medusa", fmt::format("head_{}_accuracy", k)).empty(); ++k) {
+    chart.series.push_back({.name = fmt::format("head {}: {} tokens ahead", k, k + 1),
+                            .points = points(db, "medusa", fmt::format("head_{}_accuracy", k), 0),
+                            .markers = true});
+  }
+  return chart;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> write_curves(const std::filesystem::path& directory, std::string_view title) {
@@ -68,6 +82,7 @@ std::vector<std::filesystem::path> write_curves(const std::filesystem::path& dir
     write("curves.svg", reinforcement_chart(db, title, rewards.front().step - 1));
   }
   if (!db.metrics("pretrain", "loss").empty()) write("curves.svg", pretraining_chart(db, title));
+  if (!db.metrics("medusa", "loss").empty()) write("curves.svg", heads_chart(db, title));
   if (!db.metrics("sft", "loss").empty()) write("warm-up.svg", warm_up_chart(db, title));
   return written;
 }

@@ -8,42 +8,17 @@
 #include "gradus/posttrain/rollout.h"
 
 namespace gradus::posttrain {
-namespace {
-
-// The same for every run and every model. A smaller number gives a prefix.
-std::vector<std::span<const Symbol>> chosen_windows(const Text& text, int64_t context, int64_t n) {
-  std::vector<std::span<const Symbol>> windows = consecutive_windows(text.held_out(), context);
-  GRADUS_CHECK(!windows.empty());  // a piece has a byte, and a file an end
-  Rng rng(0, Purpose::held_out);
-  const auto n_chosen = std::min(windows.size(), static_cast<size_t>(n));
-  for (size_t i = 0; i < n_chosen; ++i) {  // Fisher and Yates
-    std::swap(windows[i], windows[i + static_cast<size_t>(rng.below(static_cast<int64_t>(windows.size() - i)))]);
-  }
-  windows.resize(n_chosen);
-  return windows;
-}
-
-}  // namespace
-
-std::vector<int32_t> to_ids(std::span<const Symbol> symbols, const lm::Tokenizer& tokenizer) {
-  GRADUS_CHECK(tokenizer.is_byte_level());
-  std::vector<int32_t> ids;
-  ids.reserve(symbols.size());
-  for (const Symbol s : symbols) ids.push_back(s == kEndOfFile ? tokenizer.eos_id() : tokenizer.byte_ids()[s]);
-  return ids;
-}
 
 HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossConfig& config,
                           const std::function<bool()>& should_stop, run::Ranks* ranks) {
   HeldOutLoss loss;
-  std::vector<std::vector<int32_t>> ids;
   std::vector<TrainSequence> sequences;
   const int64_t n_windows = (config.tokens + config.context - 1) / config.context;
-  for (const std::span<const Symbol> window : chosen_windows(text, config.context, n_windows)) {
-    ids.push_back(to_ids(window, model.tokenizer()));
-    const std::span<const Symbol> predicted = window.subspan(1);
+  const std::vector<std::vector<int32_t>> ids = held_out_windows(text, model.tokenizer(), config.context, n_windows);
+  for (const std::vector<int32_t>& window : ids) {
+    const std::span<const int32_t> predicted = std::span(window).subspan(1);
     loss.tokens += static_cast<int64_t>(predicted.size());
-    loss.bytes += std::ranges::count_if(predicted, [](Symbol s) { return s != kEndOfFile; });
+    loss.bytes += static_cast<int64_t>(model.tokenizer().decode(predicted, {.skip_special = true}).size());
   }
   for (const std::vector<int32_t>& w : ids) sequences.push_back({.tokens = w, .prompt_tokens = 1});
   PackedLikelihood likelihood(model.transformer(), 1.0, config.max_rows);
@@ -71,15 +46,16 @@ HeldOutLoss held_out_loss(lm::Model& model, const Text& text, const HeldOutLossC
 Continuation continue_held_out_text(lm::Model& model, const Text& text, int64_t context, uint64_t seed) {
   constexpr size_t kPromptBytes = 64;
   constexpr int64_t kMostTokens = 240;
-  std::span<const Symbol> window = chosen_windows(text, context, 1).front();
-  window = window.first(static_cast<size_t>(std::ranges::find(window, kEndOfFile) - window.begin()));
-  const auto line_end = std::ranges::find(window, static_cast<Symbol>('\n'));
-  const auto line_begin = static_cast<size_t>(line_end - window.begin()) + 1;
-  if (line_begin < window.size() / 2) window = window.subspan(line_begin);
-  // One symbol at least, and room for as many behind it.
-  const auto room = static_cast<size_t>(std::max<int64_t>(1, model.config().max_positions / 2));
-  window = window.first(std::min({window.size(), kPromptBytes, room}));
-  std::vector<int32_t> prompt = to_ids(window, model.tokenizer());
+  // A beginning of a held-out window, as text.
+  std::vector<int32_t> window = held_out_windows(text, model.tokenizer(), context, 1).at(0);
+  window.resize(static_cast<size_t>(std::ranges::find(window, model.tokenizer().eos_id()) - window.begin()));
+  std::string beginning = model.tokenizer().decode(window);
+  const size_t line_begin = beginning.find('\n') + 1;  // 0 when there is none
+  if (line_begin < beginning.size() / 2) beginning.erase(0, line_begin);
+  beginning.resize(std::min(beginning.size(), kPromptBytes));
+  std::vector<int32_t> prompt = model.tokenizer().encode(beginning, {.special_as_text = true});
+  // Room for as many behind it, and one token at least.
+  prompt.resize(std::min(prompt.size(), static_cast<size_t>(std::max<int64_t>(1, model.config().max_positions / 2))));
   if (prompt.empty()) prompt.push_back(model.tokenizer().eos_id());
 
   const int64_t n_prompt = static_cast<int64_t>(prompt.size());

@@ -11,16 +11,13 @@
 #include <vector>
 
 #include "gradus/lm/model.h"
-#include "gradus/posttrain/text.h"
+#include "gradus/posttrain/token_text.h"
 #include "gradus/run/ranks.h"
 
 namespace gradus::posttrain {
 
-// The token ids of symbols. The tokenizer is byte level.
-std::vector<int32_t> to_ids(std::span<const Symbol> symbols, const lm::Tokenizer& tokenizer);
-
 struct HeldOutLoss {
-  int64_t tokens = 0;  // predicted: bytes, and ends of files
+  int64_t tokens = 0;  // predicted: ends of files are some, too
   int64_t bytes = 0;
   double nats = 0;  // -log pi, summed over the tokens
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "gradus/optim/schedule.h"
 
@@ -59,6 +60,8 @@ void K15Config::check(std::pair<int, int> difficulties) const {
           learning_rate);
   require(inner_warmup >= 0 && clip_norm >= 0, "k15: inner_warmup {} and clip_norm {} must not be negative",
           inner_warmup, clip_norm);
+  require(heads_rate >= 0 && heads_rate < 1e3, "k15: heads_rate is {}, but must be 0 or more and below 1000",
+          heads_rate);
   require(last_rate >= 0 && last_rate <= 1,
           "k15: last_rate is {}, but must be a share of the learning rate from 0 to 1", last_rate);
   require(weighting == "k15" || weighting == "rest", "k15: weighting is '{}', but must be k15 or rest", weighting);
@@ -75,13 +78,15 @@ K15::K15(lm::Model& model, const Task& task, const K15Config& config, uint64_t s
       config_(config),
       seed_(seed),
       curriculum_(sampling_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {.seed = seed}),
+      optimiser_(model.learned(), {.seed = seed}),
       scaler_(scaler),
       ranks_(ranks),
       likelihood_(model.transformer(), config.temperature, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check(task.difficulties());
-  model.transformer().allocate_gradients();
+  model.allocate_gradients();
+  if (model.heads() != nullptr)
+    heads_.emplace(model, RolloutHeadsConfig{.learning_rate = config.heads_rate, .max_rows = config.max_rows}, seed);
 }
 
 double K15::fraction() const {
@@ -116,7 +121,8 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
       make_rollouts(ranks_, model_, task_, draw_problems(),
                     {.samples = config_.samples,
                      .first_sequence = static_cast<uint64_t>(state_.iteration * n),
-                     .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_}},
+                     .sampler = {.max_tokens = config_.max_tokens, .temperature = config_.temperature, .seed = seed_},
+                     .drafter = heads_ ? &heads_->drafter() : nullptr},
                     should_stop);
   std::vector<double> reward_mean;  // r_bar per problem
   int64_t mixed = 0;
@@ -186,6 +192,13 @@ Metrics K15::iterate(const std::function<bool()>& should_stop) {
                      {"groups_mixed", static_cast<double>(mixed) / static_cast<double>(config_.prompts)},
                      {"tokens", static_cast<double>(tokens)}};
   add_scaling_metrics(scaler_, small_gradients, metrics);
+  if (heads_) {
+    const lm::SamplerStats& s = rollouts_.sampling;
+    const double kept = std::accumulate(s.accepted_at.begin(), s.accepted_at.end(), 0.0);
+    metrics.emplace_back("sampler_steps", static_cast<double>(s.steps));
+    metrics.emplace_back("kept_drafts", kept / static_cast<double>(std::max<int64_t>(1, s.draft_steps)));
+    metrics.emplace_back("heads_loss", heads_->learn(rollouts_.rollouts, state_.iteration));
+  }
   return metrics;
 }
 

@@ -19,6 +19,7 @@
 #include "gradus/posttrain/curriculum.h"
 #include "gradus/posttrain/learner.h"
 #include "gradus/posttrain/likelihood.h"
+#include "gradus/posttrain/rollout_heads.h"
 #include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
@@ -40,6 +41,7 @@ struct K15Config {
   int64_t first_max_difficulty = 0;  // difficulties start as [least, this] and widen; 0 = all at once
   double widened_at = 0.5;           // share of the iterations at which all difficulties are in use
   bool prioritised = false;          // more of the difficulties that fail
+  double heads_rate = 1e-3;
   std::string weighting = "k15";  // "rest": imitate the correct answers only, the baseline that k1.5 is compared with
 
   template <class F>
@@ -59,6 +61,7 @@ struct K15Config {
     f("first_max_difficulty", first_max_difficulty, "start with difficulties up to this and widen; 0 = all at once");
     f("widened_at", widened_at, "share of the iterations at which all difficulties are in use");
     f("prioritised", prioritised, "draw more of the difficulties that fail");
+    f("heads_rate", heads_rate, "learning rate of the model's Medusa heads, if it has some; 0 = they stay as they are");
     f("weighting", weighting, "k15, or rest: imitate correct answers only");
   }
 
@@ -80,8 +83,9 @@ class K15 {
   bool done() const { return state_.iteration >= config_.iterations; }
 
   // One iteration. Metrics: reward_mean, response_tokens_mean, mismatch_max, grad_norm, delta_mean, long_share,
-  // ended_share, groups_mixed (share of problems with both right and wrong answers), tokens; under loss scaling also
-  // those of add_scaling_metrics. Throws diverged, interrupted.
+  // ended_share, groups_mixed (share of problems with both right and wrong answers), tokens; of a model with Medusa
+  // heads also sampler_steps, kept_drafts (tokens of a tree that were right, in the mean) and heads_loss; under loss
+  // scaling also those of add_scaling_metrics. Throws diverged, interrupted.
   Metrics iterate(const std::function<bool()>& should_stop = {});
 
   const RolloutBatch& rollouts() const { return rollouts_; }  // of the last iteration
@@ -102,6 +106,7 @@ class K15 {
   run::Ranks* ranks_;
   PackedLikelihood likelihood_;
   run::TrainStep train_step_;
+  std::optional<RolloutHeads> heads_;  // of a model that has some
   RolloutBatch rollouts_;
   K15State state_;
 };

@@ -28,10 +28,10 @@ inline void add_scaling_metrics(const optim::LossScaler* scaler, double small_gr
   metrics.emplace_back("small_gradients", small_gradients);
 }
 
-// Adds, where ranks cut the optimiser's state: moment_bytes, of the first rank.
+// Adds, where ranks cut the optimiser's state: optimiser_bytes, moments and master weights of the first rank.
 inline void add_cut_metrics(const run::GradientExchange* exchange, const run::Ranks* ranks, Metrics& metrics) {
   if (exchange == nullptr || ranks->config().zero == 0) return;
-  metrics.emplace_back("moment_bytes", static_cast<double>(exchange->moment_bytes()));
+  metrics.emplace_back("optimiser_bytes", static_cast<double>(exchange->optimiser_bytes()));
 }
 
 // One finished step or iteration.

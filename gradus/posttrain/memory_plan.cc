@@ -27,21 +27,27 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t half = bytes_of(f.matrices), full = bytes_of(f.vectors);
   const Widths w{.model = c.width, .q = c.heads * c.head_size, .kv = c.kv_heads * c.head_size, .ffn = c.ffn_width};
 
-  const int64_t n_biases = c.qkv_bias ? c.layers * (w.q + 2 * w.kv) : 0;
-  const int64_t n_vectors = (2 * c.layers + 1) * w.model + n_biases, n_matrices = c.n_parameters() - n_vectors;
+  const int64_t n_vectors = c.n_vector_parameters(), n_matrices = c.n_parameters() - n_vectors;
   MemoryPlan plan;
-  plan.parameters = n_matrices * half + n_vectors * full;
-  plan.gradients = n_matrices * bytes_of(f.gradients) + n_vectors * full;
-  plan.moments = 2 * (n_matrices + n_vectors) * full;
-  plan.master = f.master ? n_matrices * full : 0;
+  const int64_t n_adapter = config.lora ? config.lora->n_parameters(c) : 0;
+  const int64_t learned_matrices = config.lora ? n_adapter : n_matrices, learned_vectors = config.lora ? 0 : n_vectors;
+  plan.parameters = (n_matrices + n_adapter) * half + n_vectors * full;
+  plan.gradients = learned_matrices * bytes_of(f.gradients) + learned_vectors * full;
+  const auto share = [&](int64_t n) { return (n + config.shares - 1) / config.shares; };
+  plan.shares = config.shares;
+  plan.moments = 2 * share(learned_matrices + learned_vectors) * full;
+  plan.master = f.master ? share(learned_matrices) * full : 0;
 
   // A layer keeps: two norms, q and k before and after rotation, v, attention's result, its projection, two sums,
-  // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps.
-  const int64_t layer_row =
-      (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half + (2 + c.heads) * full;
+  // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps. With norms of q and
+  // k their results and statistics, too.
+  const int64_t qk_norms = c.qk_norm ? (w.q + w.kv) * half + (c.heads + c.kv_heads) * full : 0;
+  const int64_t layer_row = (2 * w.model + 2 * w.q + 3 * w.kv + w.q + 3 * w.model + 3 * w.ffn + w.model) * half +
+                            (2 + c.heads) * full + qk_norms;
   const int64_t outer_row = 2 * w.model * half + full;  // the embedded tokens, and the last norm with its statistic
   const int64_t log_probs = 2 * config.rows * full;
-  plan.activations = config.rows * (c.layers * layer_row + outer_row) + log_probs;
+  const int64_t low_rank_row = config.lora ? config.lora->rank * std::ssize(config.lora->targets) * half : 0;
+  plan.activations = config.rows * (c.layers * (layer_row + low_rank_row) + outer_row) + log_probs;
 
   // Training: the head's logits, their gradient and its 16-bit copy; the widest gradients of activations; packed
   // operands of a product; pages of keys and values; attention's gradients and scratch.
@@ -54,12 +60,10 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t training =
       head + flowing + packed + pages + kernels::attention_workspace_bytes(config.rows, shape, config.threads);
 
-  // Sampling: keys and values of all layers, weights packed for decoding, logits.
+  // Sampling: keys and values of all layers, the packed operand of a product, logits.
   const int64_t blocks = (config.sampled_tokens + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
   const int64_t cache = config.sampled_at_once * blocks * kernels::kKeyBlock * 2 * w.kv * c.layers * half;
-  const int64_t sampling = config.sampled_at_once == 0 ? 0
-                                                       : cache + n_matrices * std::max<int64_t>(half, 2) +
-                                                             config.sampled_at_once * c.n_vocab * full;
+  const int64_t sampling = config.sampled_at_once == 0 ? 0 : cache + packed + config.sampled_at_once * c.n_vocab * full;
   plan.workspace = std::max(training, sampling);
   return plan;
 }

@@ -28,11 +28,6 @@ void PretrainConfig::check() const {
 }
 
 void check_can_read(const lm::Model& model, const PretrainConfig& config) {
-  require(
-      model.tokenizer().is_byte_level(),
-      "pretrain: the model's tokenizer of {} tokens is not of bytes, and text is learned byte by byte; start from a "
-      "new model, or one that text/pretrain made",
-      model.tokenizer().n_vocab());
   require(config.context <= model.config().max_positions,
           "pretrain: context {} is longer than the model's {} positions; lower pretrain.context, or give a new model "
           "more (architecture.max_positions)",
@@ -41,10 +36,19 @@ void check_can_read(const lm::Model& model, const PretrainConfig& config) {
 
 void check_fits(const lm::Model& model, const Text& text, const PretrainConfig& config) {
   check_can_read(model, config);
-  require(WindowDraw(text.training(), config.context + 1).n_windows() > 0,
+  tokenize(text.held_out(), model.tokenizer());  // can it read such text?
+  if (!model.tokenizer().is_byte_level()) return;
+  require(WindowDraw(text.training().ends, config.context + 1).n_windows() > 0,
           "{}: no text for training is as long as a window of {} bytes and the next ({} bytes in {} parts without a "
           "gap); give more text, or lower pretrain.context",
           text.path().string(), config.context, text.training().bytes, text.training().ends.size());
+}
+
+void check_has_windows(const WindowDraw& windows, const TokenSide& side, const Text& text) {
+  require(windows.n_windows() > 0,
+          "{}: no text for training is as long as a window and the next token ({} tokens in {} parts without a gap); "
+          "give more text, or lower the context",
+          text.path().string(), side.ids.size(), side.ends.size());
 }
 
 Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& config, uint64_t seed,
@@ -52,14 +56,16 @@ Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& con
     : model_(model),
       config_(config),
       seed_(seed),
-      windows_(text.training(), config.context + 1),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      text_(tokenize(text.training(), model.tokenizer())),
+      windows_(text_.ends, config.context + 1),
+      optimiser_(model.learned(), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check();
   check_fits(model, text, config);
-  model.transformer().allocate_gradients();
+  check_has_windows(windows_, text_, text);
+  model.allocate_gradients();
 }
 
 Metrics Pretrain::step() {
@@ -67,7 +73,8 @@ Metrics Pretrain::step() {
   std::vector<TrainSequence> sequences;
   for (int64_t i = 0; i < config_.sequences; ++i) {
     Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
-    windows.push_back(to_ids(windows_.draw(rng), model_.tokenizer()));
+    const std::span<const int32_t> ids = windows_.draw(rng).of(text_.ids);
+    windows.emplace_back(ids.begin(), ids.end());
   }
   for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
 

@@ -1,6 +1,7 @@
 // Language modelling on plain text: next-token prediction, the first step of a model that has none before it.
 // Loss: the mean of -log pi(u_t | u_<t) over all tokens of a window but its first (Radford et al. 2018, "Improving
-// language understanding by generative pre-training", eq. (1)). Tokens are bytes and ends of files (text.h).
+// language understanding by generative pre-training", eq. (1)). Tokens are the model's own, of a new
+// model bytes and ends of files (token_text.h).
 #pragma once
 
 #include <cstdint>
@@ -49,11 +50,14 @@ struct PretrainState {
   int64_t tokens = 0;
 };
 
-// Throws invalid_argument when the model's tokenizer is not byte level or it has fewer positions than the context.
+// Throws invalid_argument when the model has fewer positions than the context.
 void check_can_read(const lm::Model& model, const PretrainConfig& config);
 
-// The same, and when no training text is as long as a window.
+// The same, and when the model's tokenizer cannot read such text or, of bytes, no training text is as long as a window.
 void check_fits(const lm::Model& model, const Text& text, const PretrainConfig& config);
+
+// Throws invalid_argument when there are no windows.
+void check_has_windows(const WindowDraw& windows, const TokenSide& side, const Text& text);
 
 class Pretrain {
  public:
@@ -76,6 +80,7 @@ class Pretrain {
   lm::Model& model_;
   PretrainConfig config_;
   uint64_t seed_;
+  TokenSide text_;
   WindowDraw windows_;
   optim::AdamW optimiser_;
   optim::LossScaler* scaler_;

@@ -17,9 +17,11 @@ RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Probl
   for (const std::vector<int32_t>& prompt : prompts) {
     for (int64_t j = 0; j < config.samples; ++j) requests.push_back({prompt, config.first_sequence + requests.size()});
   }
-  std::vector<lm::Sample> samples = lm::Sampler(model, config.sampler).generate(requests, should_stop);
+  lm::Sampler sampler(model, config.sampler, config.drafter);
+  std::vector<lm::Sample> samples = sampler.generate(requests, should_stop);
 
-  RolloutBatch batch{.problems = std::move(problems), .rollouts = {}, .samples = config.samples};
+  RolloutBatch batch{
+      .problems = std::move(problems), .rollouts = {}, .samples = config.samples, .sampling = sampler.stats()};
   std::vector<Judged> judged;
   for (size_t r = 0; r < samples.size(); ++r) {
     lm::Sample& s = samples[r];
@@ -53,15 +55,17 @@ RolloutBatch make_rollouts(run::Ranks* ranks, lm::Model& model, const Task& task
   RolloutConfig mine = config;
   mine.first_sequence += static_cast<uint64_t>(bounds[r] * config.samples);
   std::string bytes;  // none: this rank is to stop
+  lm::SamplerStats sampling;
   try {
-    bytes = to_bytes(
-        make_rollouts(model, task, {problems.begin() + bounds[r], problems.begin() + bounds[r + 1]}, mine, should_stop)
-            .rollouts);
+    const RolloutBatch part =
+        make_rollouts(model, task, {problems.begin() + bounds[r], problems.begin() + bounds[r + 1]}, mine, should_stop);
+    bytes = to_bytes(part.rollouts);
+    sampling = part.sampling;
   } catch (const Error& e) {
     if (e.code() != ErrorCode::interrupted) throw;
   }
   const std::vector<std::string> parts = ranks->gather(bytes);
-  RolloutBatch batch{.problems = std::move(problems), .rollouts = {}, .samples = config.samples};
+  RolloutBatch batch{.problems = std::move(problems), .rollouts = {}, .samples = config.samples, .sampling = sampling};
   for (size_t k = 0; k < parts.size(); ++k) {
     if (parts[k].empty()) fail(ErrorCode::interrupted, "rollouts: rank {} was told to stop", k);
     for (Rollout& rollout : parse_rollouts(parts[k])) {

@@ -32,6 +32,7 @@ struct RolloutBatch {
   std::vector<Problem> problems;
   std::vector<Rollout> rollouts;  // those of problem p are consecutive, `samples` each
   int64_t samples = 0;
+  lm::SamplerStats sampling = {};  // of this rank's part
 
   std::span<const Rollout> of(size_t problem) const {
     return std::span(rollouts).subspan(problem * static_cast<size_t>(samples), static_cast<size_t>(samples));
@@ -42,6 +43,7 @@ struct RolloutConfig {
   int64_t samples = 1;          // answers per problem
   uint64_t first_sequence = 0;  // rollout r draws from random stream first_sequence + r
   lm::SamplerConfig sampler;
+  lm::Drafter* drafter = nullptr;  // if any: the same rollouts, sooner
 };
 
 // Samples, decodes and judges. An answer cut at max_tokens is judged wrong without asking the task: it never ended.

@@ -61,12 +61,12 @@ Sft::Sft(lm::Model& model, const Task& task, const SftConfig& config, uint64_t s
       config_(config),
       seed_(seed),
       curriculum_(warm_up_curriculum(task.difficulties(), config)),
-      optimiser_(model.transformer().parameters(), {.weight_decay = config.weight_decay, .seed = seed}),
+      optimiser_(model.learned(), {.weight_decay = config.weight_decay, .seed = seed}),
       scaler_(scaler),
       likelihood_(model.transformer(), 1.0, config.max_rows),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks) {
+      train_step_(optimiser_, {.clip_norm = config.clip_norm, .cut_masters = true}, scaler, ranks) {
   config.check(task.difficulties());
-  model.transformer().allocate_gradients();
+  model.allocate_gradients();
 }
 
 double Sft::fraction() const {

@@ -175,29 +175,27 @@ std::string Text::about() const {
       held_out_.pieces, held_out_.pieces == 1 ? "piece" : "pieces", piece_bytes_);
 }
 
-WindowDraw::WindowDraw(const TextSide& side, int64_t size) : side_(side), size_(size) {
+WindowDraw::WindowDraw(std::span<const size_t> ends, int64_t size) : ends_(ends), size_(size) {
   size_t begin = 0;
-  for (const size_t end : side.ends) {
+  for (const size_t end : ends) {
     first_.push_back(first_.back() + std::max<int64_t>(0, static_cast<int64_t>(end - begin) - size + 1));
     begin = end;
   }
 }
 
-std::span<const Symbol> WindowDraw::draw(Rng& rng) const {
+Window WindowDraw::draw(Rng& rng) const {
   const int64_t window = rng.below(n_windows());
   const auto text = static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), window) - first_.begin()) - 1;
-  const size_t begin = (text == 0 ? 0 : side_.ends[text - 1]) + static_cast<size_t>(window - first_[text]);
-  return std::span(side_.symbols).subspan(begin, static_cast<size_t>(size_));
+  const size_t begin = (text == 0 ? 0 : ends_[text - 1]) + static_cast<size_t>(window - first_[text]);
+  return {begin, static_cast<size_t>(size_)};
 }
 
-std::vector<std::span<const Symbol>> consecutive_windows(const TextSide& side, int64_t context) {
-  std::vector<std::span<const Symbol>> windows;
+std::vector<Window> consecutive_windows(std::span<const size_t> ends, int64_t context) {
+  std::vector<Window> windows;
   const auto most = static_cast<size_t>(context);
   size_t begin = 0;
-  for (const size_t end : side.ends) {
-    for (; begin + 1 < end; begin += most) {
-      windows.push_back(std::span(side.symbols).subspan(begin, std::min(most + 1, end - begin)));
-    }
+  for (const size_t end : ends) {
+    for (; begin + 1 < end; begin += most) windows.push_back({begin, std::min(most + 1, end - begin)});
     begin = end;
   }
   return windows;

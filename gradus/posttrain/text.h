@@ -64,23 +64,33 @@ class Text {
   uint64_t fingerprint_ = 0;
 };
 
-// Windows of one size anywhere in a side's texts, none across the end of a text.
+// Elements [begin, begin + size) of a side.
+struct Window {
+  size_t begin = 0, size = 0;
+
+  template <class T>
+  std::span<const T> of(const std::vector<T>& elements) const {
+    return std::span(elements).subspan(begin, size);
+  }
+};
+
+// Windows of one size anywhere in texts, none across the end of a text.
 class WindowDraw {
  public:
-  // `side` outlives the object. size >= 2.
-  WindowDraw(const TextSide& side, int64_t size);
+  // `ends` of the texts outlive the object. size >= 2.
+  WindowDraw(std::span<const size_t> ends, int64_t size);
 
   int64_t n_windows() const { return first_.back(); }
-  std::span<const Symbol> draw(Rng& rng) const;  // all equally likely; n_windows() >= 1
+  Window draw(Rng& rng) const;  // all equally likely; n_windows() >= 1
 
  private:
-  const TextSide& side_;
+  std::span<const size_t> ends_;
   int64_t size_;
   std::vector<int64_t> first_ = {0};  // [texts + 1] number of the first window of each text
 };
 
-// Windows of up to context + 1 symbols of which all but the first are predicted: together every symbol of a text but
-// its first, each once. Texts of one symbol give none.
-std::vector<std::span<const Symbol>> consecutive_windows(const TextSide& side, int64_t context);
+// Windows of up to context + 1 elements of which all but the first are predicted: together every element of a text but
+// its first, each once. Texts of one element give none.
+std::vector<Window> consecutive_windows(std::span<const size_t> ends, int64_t context);
 
 }  // namespace gradus::posttrain

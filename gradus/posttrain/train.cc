@@ -3,9 +3,13 @@
 #include <algorithm>
 
 #include "gradus/core/file.h"
+#include "gradus/core/memory.h"
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/isa.h"
+#include "gradus/lm/adapter.h"
+#include "gradus/lm/memory_plan.h"
 #include "gradus/posttrain/curves.h"
+#include "gradus/posttrain/run_model.h"
 #include "gradus/run/config.h"
 #include "gradus/run/shared_run.h"
 
@@ -40,13 +44,6 @@ Material read_material(const TrainConfig& config) {
   config.check();
   if (config.pretrains()) return {.task = nullptr, .text = std::make_shared<Text>(config.data)};
   return {.task = make_task(config), .text = nullptr};
-}
-
-lm::Model make_model(const TrainConfig& config, const Material& material) {
-  const nn::Precision precision = config.formats().precision;
-  if (!config.model.empty()) return lm::load(model_folder_of(config.model), precision);
-  return lm::Model::create(config.architecture.shape, material.tokenizer(), static_cast<uint64_t>(config.seed),
-                           precision);
 }
 
 // The warm-up is for a new model; one that is given was trained before, unless fine-tuning it is the whole wish.
@@ -104,7 +101,11 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
 
 // What cannot be learned is said before there is a run folder.
 void check_can_learn(const lm::Model& model, const Material& material, const TrainConfig& config) {
-  if (material.text) return check_fits(model, *material.text, config.pretrain);
+  if (material.text) {
+    PretrainConfig reading = config.pretrain;
+    if (config.trains_heads()) reading.context = config.medusa.context;
+    return check_fits(model, *material.text, reading);
+  }
   check_can_start(*material.task, !config.model.empty());
   require(config.reinforces() || material.task->has_demonstrations(),
           "no demonstrations: {} has nothing to imitate; add `response`", config.algorithm);
@@ -138,9 +139,12 @@ TrainingOptions training_options(const TrainConfig& c, run::Ranks* ranks) {
           .ranks = ranks};
 }
 
-MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision) {
+MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn::Precision precision,
+                   const run::Ranks* ranks) {
   const int64_t warm_up_rows = c.sft.tokens > 0 ? c.sft.max_rows : 0;
   MemoryPlanConfig plan{.rows = c.pretrains() ? c.pretrain.max_rows : warm_up_rows, .threads = pool().size()};
+  if (ranks != nullptr && c.parallel.zero > 0) plan.shares = ranks->size();
+  if (c.lora.rank > 0) plan.lora = c.lora.config();
   if (c.reinforces()) {
     plan.rows = std::max(plan.rows, c.k15.max_rows);
     plan.sampled_at_once = std::min(lm::SamplerConfig{}.max_batch, c.k15.prompts * c.k15.samples);
@@ -149,14 +153,40 @@ MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn:
   return plan_memory(model, precision, plan);
 }
 
-// What a precision other than fp32 means here.
-void tell_precision(const TrainConfig& config, const lm::Model& model, const TrainObserver& observer) {
+// The shape of the model that make_model makes.
+nn::TransformerConfig shape_of(const TrainConfig& config, const Material& material) {
+  if (!config.model.empty()) return lm::read_config(model_folder_of(config.model)).model;
+  nn::TransformerConfig shape = config.architecture.shape;
+  shape.n_vocab = material.tokenizer().n_vocab();
+  return shape;
+}
+
+// Said, and refused when it does not fit, before anything large is there.
+void check_memory(const TrainConfig& config, const nn::TransformerConfig& shape, const TrainObserver& observer,
+                  const run::Ranks* ranks) {
+  constexpr int64_t kWorthALine = 1'000'000'000;
   const nn::PrecisionFormats& f = config.formats();
-  if (f.precision == nn::Precision::fp32) return;
-  if (observer.on_memory_plan) {
-    observer.on_memory_plan(f.name, plan_of(config, model.config(), f.precision),
-                            plan_of(config, model.config(), nn::Precision::fp32));
+  const int64_t available = available_memory();
+  const std::string what = config.model.empty() ? "a new model" : fmt::format("model {}:", config.model);
+  lm::require_memory(what, lm::plan_inference(shape, f.precision, {}), available);
+  const MemoryPlan plan = plan_of(config, shape, f.precision, ranks);
+  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
+  if (plan.total() > available) {
+    fail(ErrorCode::exhausted,
+         "train: {:.2f} GB of memory are needed (parameters {:.2f}, gradients {:.2f}, moments {:.2f}, master {:.2f}, "
+         "activations {:.2f}, workspace {:.2f}), but {:.2f} are available; take precision=bf16, fewer max_rows, or a "
+         "smaller model",
+         gigabytes(plan.total()), gigabytes(plan.parameters), gigabytes(plan.gradients), gigabytes(plan.moments),
+         gigabytes(plan.master), gigabytes(plan.activations), gigabytes(plan.workspace), gigabytes(available));
   }
+  const bool told = f.precision != nn::Precision::fp32 || !config.model.empty() || plan.total() >= kWorthALine;
+  if (told && observer.on_memory_plan)
+    observer.on_memory_plan(f.name, plan, plan_of(config, shape, nn::Precision::fp32, ranks));
+}
+
+// What a precision other than fp32 means here.
+void tell_precision(const TrainConfig& config, const TrainObserver& observer) {
+  const nn::PrecisionFormats& f = config.formats();
   const bool native = kernels::active_isa() == kernels::Isa::avx512bf16 || kernels::active_isa() == kernels::Isa::ref;
   if (observer.on_note && f.matrices == DType::bf16 && !native) {
     observer.on_note(fmt::format(
@@ -193,7 +223,14 @@ TrainSummary followed(const run::Run& run, const TrainConfig& config, Training& 
           .directory = run.paths().directory,
           .examples = {},
           .continuation = {},
+          .drafting = {},
           .pictures = {}};
+}
+
+void require_same_text(const TextState& state, const Text& text, const run::Run& run, const TrainConfig& config) {
+  require(state.fingerprint == text.fingerprint(),
+          "{}: not the text that the run {} began with; put that back, or begin a new run with model={}", config.data,
+          run.paths().directory.string(), run.paths().directory.string());
 }
 
 // All that is left to do of a run on plain text. The same code for a new run and a resumed one.
@@ -208,9 +245,7 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
     state.fingerprint = text.fingerprint();
     training.checkpoint(-state.before->bits_per_byte());
   }
-  require(state.fingerprint == text.fingerprint(),
-          "{}: not the text that the run {} began with; put that back, or begin a new run with model={}", config.data,
-          run.paths().directory.string(), run.paths().directory.string());
+  require_same_text(state, text, run, config);
   measured("before", state.before);
   if (training.state().phase == "pretrain") {
     if (observer.on_note) {
@@ -228,7 +263,34 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
       .directory = run.paths().directory,
       .examples = {},
       .continuation = continue_held_out_text(model, text, config.pretrain.context, static_cast<uint64_t>(config.seed)),
+      .drafting = {},
       .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
+}
+
+// The same of one that trains Medusa heads.
+TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, const TrainConfig& config,
+                           const TrainObserver& observer, Training& training, bool is_first) {
+  const auto measured = [&](std::string_view when, const std::optional<HeadsQuality>& quality) {
+    if (observer.on_heads) observer.on_heads(when, *quality);
+  };
+  TrainState& state = training.state();
+  if (!state.heads.before) {
+    state.heads.before = heads_quality(model, *model.heads(), text, config.medusa.held_out());
+    state.text.fingerprint = text.fingerprint();
+    training.checkpoint(state.heads.before->chain_tokens());
+  }
+  require_same_text(state.text, text, run, config);
+  measured("before", state.heads.before);
+  if (state.phase == "medusa") training.medusa(text, config.medusa);
+  measured("after", state.heads.after);
+  if (!is_first) return followed(run, config, training);
+  return {.config = config,
+          .state = state,
+          .directory = run.paths().directory,
+          .examples = {},
+          .continuation = {},
+          .drafting = report_drafting(model, text, {.seed = static_cast<uint64_t>(config.seed)}, observer.should_stop),
+          .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
 // The same of a run on a task.
@@ -271,6 +333,7 @@ TrainSummary work_on_task(run::Run& run, lm::Model& model, const Task& task, con
           .directory = run.paths().directory,
           .examples = make_examples(model, task, config),
           .continuation = {},
+          .drafting = {},
           .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
@@ -285,6 +348,7 @@ TrainSummary work(run::Run& run, lm::Model& model, const Material& material, con
     training.checkpoint();  // from here on there is something to resume from
   }
   const bool is_first = ranks == nullptr || ranks->is_first();
+  if (config.trains_heads()) return work_on_heads(run, model, *material.text, config, observer, training, is_first);
   return material.text ? work_on_text(run, model, *material.text, config, observer, training, is_first)
                        : work_on_task(run, model, *material.task, config, observer, training, is_first);
 }
@@ -296,7 +360,8 @@ namespace {
 TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& config,
                    std::vector<std::string> command_line, const TrainObserver& observer, run::Ranks* ranks) {
   const Material material = read_material(config);
-  lm::Model model = make_model(config, material);
+  check_memory(config, shape_of(config, material), observer, ranks);
+  lm::Model model = make_model(config, material.tokenizer());
   check_can_learn(model, material, config);
   run::Run run = run::begin_run(ranks, directory,
                                 {.seed = static_cast<uint64_t>(config.seed),
@@ -311,9 +376,17 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
                                  pool().size() == 1 ? "thread" : "threads", kernels::name(kernels::active_isa())));
     if (ranks != nullptr) observer.on_note(ranks->about());
     if (const std::string about = material.about(); !about.empty()) observer.on_note(about);
+    if (model.lora() != nullptr) {
+      const nn::LoraConfig& lora = model.lora()->config();
+      observer.on_note(fmt::format("adapters of rank {} on {}: {} parameters learn, the others are those of {}",
+                                   lora.rank, fmt::join(lora.targets, ", "), lora.n_parameters(model.config()),
+                                   model.lora_base()));
+    }
   }
-  tell_precision(config, model, observer);
-  return work(run, model, material, config, observer, {.phase = material.text ? "pretrain" : "sft"}, nullptr, ranks);
+  tell_precision(config, observer);
+  TrainState state{.phase = config.trains_heads() ? "medusa" : material.text ? "pretrain" : "sft"};
+  if (model.lora() != nullptr) state.base_norm = base_norm(model);
+  return work(run, model, material, config, observer, std::move(state), nullptr, ranks);
 }
 
 TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vector<std::string> command_line,
@@ -328,15 +401,13 @@ TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vec
     if (ranks != nullptr) observer.on_note(ranks->about());
   }
   const Material material = read_material(config);
-  lm::Model model = make_model(config, material);
+  check_memory(config, shape_of(config, material), {}, ranks);
   const std::string origin = fmt::format("checkpoint of step {}", resumed.checkpoint.step);
-  const auto weights = resumed.checkpoint.tensors.find("model.safetensors");
-  if (weights == resumed.checkpoint.tensors.end()) fail(ErrorCode::corrupt, "{}: model.safetensors is missing", origin);
-  model.set_weights({.tensors = weights->second, .metadata = {}}, origin);
+  TrainState state = parse_train_state(resumed.checkpoint.state, origin);
+  lm::Model model = model_of(resumed.checkpoint, config, material.tokenizer(), state, origin);
   if (observer.on_note)
     observer.on_note(fmt::format("run {}: goes on after step {}", directory, resumed.checkpoint.step));
-  return work(resumed.run, model, material, config, observer, parse_train_state(resumed.checkpoint.state, origin),
-              &resumed.checkpoint, ranks);
+  return work(resumed.run, model, material, config, observer, std::move(state), &resumed.checkpoint, ranks);
 }
 
 }  // namespace
@@ -377,7 +448,7 @@ HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config) {
 }
 
 std::filesystem::path model_folder_of(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path / "config.json")) return path;
+  if (std::filesystem::exists(path / "config.json") || lm::is_adapter(path)) return path;
   const run::RunPaths run{path};
   if (std::filesystem::is_directory(run.checkpoints())) {
     if (const auto latest = run::latest_checkpoint(run.checkpoints())) return *latest;
@@ -387,13 +458,15 @@ std::filesystem::path model_folder_of(const std::filesystem::path& path) {
        path.string());
 }
 
-lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
-  const std::filesystem::path folder = model_folder_of(path);
+nn::Precision precision_of_model(const std::filesystem::path& path, std::string_view precision) {
+  if (!precision.empty()) return nn::precision_from_name(precision);
   const bool is_run = std::filesystem::exists(run::RunPaths{path}.config());
-  const std::string own = is_run ? config_of_run(path).precision : std::string(nn::name(nn::Precision::fp32));
-  lm::Model model = lm::load(folder, nn::precision_from_name(precision.empty() ? own : precision));
-  model.transformer().drop_master_weights();
-  return model;
+  if (is_run) return nn::precision_from_name(config_of_run(path).precision);
+  return lm::stored_precision(model_folder_of(path));
+}
+
+lm::Model load_model(const std::filesystem::path& path, std::string_view precision) {
+  return lm::load(model_folder_of(path), {.precision = precision_of_model(path, precision), .read_only = true});
 }
 
 TrainConfig config_of_run(const std::filesystem::path& directory) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gradus/posttrain/drafting_report.h"
 #include "gradus/posttrain/memory_plan.h"
 #include "gradus/posttrain/train_config.h"
 #include "gradus/posttrain/training.h"
@@ -19,7 +20,8 @@ struct TrainObserver {
   std::function<void(const Progress&)> on_step;
   std::function<void(std::string_view when, const EvaluationPair&)> on_evaluation;  // "before", "after"
   std::function<void(std::string_view when, const HeldOutLoss&)> on_held_out_loss;  // the same of a run on plain text
-  // Before the first step, in another precision than fp32.
+  std::function<void(std::string_view when, const HeadsQuality&)> on_heads;         // the same of Medusa heads
+  // Before anything large is there: in another precision than fp32, of a model that was given, and from a gigabyte on.
   std::function<void(std::string_view precision, const MemoryPlan&, const MemoryPlan& in_fp32)> on_memory_plan;
   std::function<bool()> should_stop;
 };
@@ -37,6 +39,7 @@ struct TrainSummary {
   std::filesystem::path directory;
   std::vector<Example> examples;
   std::optional<Continuation> continuation;     // of a run on plain text, which has no examples
+  std::optional<DraftingReport> drafting;       // of a run that trained heads
   std::vector<std::filesystem::path> pictures;  // curves.svg, warm-up.svg: gradus/posttrain/curves.h
 };
 
@@ -60,8 +63,11 @@ HeldOutLoss evaluate_on_text(lm::Model& model, const TrainConfig& config);
 // Where the model of `path` lies: a model folder itself, or the latest checkpoint of a run folder. Throws not_found.
 std::filesystem::path model_folder_of(const std::filesystem::path& path);
 
-// The model of `path`, to be read only, in `precision`, or, when that is "", in a run's own; fp32 for a model folder.
-// Throws not_found, corrupt, or invalid_argument on a precision that does not exist.
+// What the model of `path` is computed in: `precision`, or, when that is "", a run's own, or what a model folder's
+// weights are stored in. Throws not_found, corrupt, or invalid_argument on a precision that does not exist.
+nn::Precision precision_of_model(const std::filesystem::path& path, std::string_view precision = "");
+
+// The model of `path`, to be read only, in precision_of_model. Throws what that and lm::load throw.
 lm::Model load_model(const std::filesystem::path& path, std::string_view precision = "");
 
 // The configuration of a run folder, from its config.toml.

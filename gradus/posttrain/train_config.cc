@@ -45,13 +45,16 @@ void check_shape(nn::TransformerConfig shape) {
 
 // Plain text has no prompts and no answers: one algorithm learns from it, and from nothing else.
 void check_fits_together(const TrainConfig& c) {
-  const bool is_pretrain = c.algorithm == "pretrain";
+  const bool is_pretrain = c.algorithm == "pretrain" || c.trains_heads();
   require(!c.pretrains() || is_pretrain,
           "{}/{}: plain text has no answers to learn from; use text/pretrain, or {} on problems (chain, jsonl)", c.task,
           c.algorithm, c.algorithm);
-  require(c.pretrains() || !is_pretrain,
-          "{}/{}: pretrain learns from plain text only; use text/pretrain data=PATH, or {}/sft", c.task, c.algorithm,
-          c.task);
+  require(c.pretrains() || !is_pretrain, "{}/{}: {} learns from plain text only; use text/{} data=PATH, or {}/sft",
+          c.task, c.algorithm, c.algorithm, c.algorithm, c.task);
+  require(!c.trains_heads() || !c.model.empty(),
+          "text/medusa trains heads for a model that is there; give model=DIR or RUN");
+  require(!c.trains_heads() || c.lora.rank == 0, "text/medusa: lora.rank={} trains adapters; leave it out",
+          c.lora.rank);
   const bool reads_data = c.task == "jsonl" || c.pretrains();
   require(reads_data || c.data.empty(), "data={} is only read by the tasks jsonl and text, not by {}", c.data, c.task);
   require(c.task != "jsonl" || !c.data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
@@ -68,6 +71,8 @@ const std::vector<Named>& algorithms() {
   static const std::vector<Named> list = {
       {"pretrain", "next-token prediction on plain text: the algorithm of the task text, and of no other",
        "Radford et al. 2018, eq. 1; Radford et al. 2019, section 2"},
+      {"medusa", "heads that guess several tokens ahead, for faster generation: on the task text",
+       "arXiv 2401.10774, section 2.2, eq. 1 and 2"},
       {"k15", "online policy mirror descent on sampled answers, after a supervised warm-up",
        "arXiv 2501.12599, section 2.3.2, eq. 3"},
       {"rest", "imitation of the correct samples only: the baseline that k15 is compared with",
@@ -85,6 +90,23 @@ const std::vector<Named>& tasks() {
       {"text", "your own text, as bytes: data=FILE or FOLDER", "docs/data.md"},
   };
   return list;
+}
+
+nn::LoraConfig LoraSection::config() const {
+  nn::LoraConfig out{.rank = rank, .alpha = alpha, .targets = {}};
+  if (targets == "all") return {.rank = rank, .alpha = alpha};
+  for (size_t begin = 0; begin <= targets.size();) {
+    const size_t end = std::min(targets.find(',', begin), targets.size());
+    std::string word = targets.substr(begin, end - begin);
+    begin = end + 1;
+    if (!word.ends_with("_proj")) word += "_proj";
+    const auto known = std::ranges::find(nn::kLoraTargets, word);
+    require(known != nn::kLoraTargets.end(),
+            "lora.targets '{}': there is no {}; did you mean '{}'? Write all, or some of q,k,v,o,gate,up,down", targets,
+            word, nearest_name(word, nn::kLoraTargets));
+    out.targets.push_back(std::move(word));
+  }
+  return out;
 }
 
 void TrainConfig::check() const {
@@ -106,10 +128,15 @@ void TrainConfig::check() const {
   require(reward_timeout_s > 0 && reward_timeout_s < 1e6,
           "reward_timeout_s is {}, but must be positive and below a million", reward_timeout_s);
   if (model.empty()) check_shape(architecture.shape);
+  require(lora.rank >= 0, "lora.rank is {}, but must not be negative", lora.rank);
+  require(lora.rank == 0 || !model.empty(),
+          "lora.rank={} adapts a trained model; give model=DIR or RUN, or leave it out", lora.rank);
+  if (lora.rank > 0) lora.config();
   std::pair<int, int> difficulties{1, 1};
   if (task == "chain") difficulties = Chain(chain_config(chain)).difficulties();
   parallel.check(1);
   pretrain.check();
+  medusa.check();
   sft.check(difficulties);
   k15.check(difficulties);
 }

@@ -7,10 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "gradus/nn/lora.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
 #include "gradus/optim/loss_scaler.h"
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/medusa.h"
 #include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/posttrain/task.h"
@@ -64,6 +66,22 @@ struct JsonlSection {
   }
 };
 
+struct LoraSection {
+  int64_t rank = 0;
+  double alpha = 16;
+  std::string targets = "all";
+
+  template <class F>
+  void fields(F& f) {
+    f("rank", rank, "of low-rank adapters, which alone learn, beside the frozen model=; 0 = all weights learn");
+    f("alpha", alpha, "what the adapters add is scaled by alpha / rank");
+    f("targets", targets, "\"all\", or some of q,k,v,o,gate,up,down");
+  }
+
+  // For rank > 0. Throws invalid_argument on a target that does not exist, naming the nearest.
+  nn::LoraConfig config() const;
+};
+
 struct EvalSection {
   int64_t problems = 512;
   int64_t quick_problems = 128;
@@ -94,8 +112,10 @@ struct TrainConfig {
   ChainSection chain;
   JsonlSection jsonl;
   PretrainConfig pretrain;
+  MedusaTrainConfig medusa;
   SftConfig sft;
   K15Config k15;
+  LoraSection lora;
   EvalSection eval;
   run::ParallelConfig parallel;
 
@@ -116,8 +136,10 @@ struct TrainConfig {
     f.section("chain", chain);
     f.section("jsonl", jsonl);
     f.section("pretrain", pretrain);
+    f.section("medusa", medusa);
     f.section("sft", sft);
     f.section("k15", k15);
+    f.section("lora", lora);
     f.section("eval", eval);
     f.section("parallel", parallel);
   }
@@ -127,7 +149,8 @@ struct TrainConfig {
   void check() const;
   const nn::PrecisionFormats& formats() const { return nn::formats(nn::precision_from_name(precision)); }
   optim::LossScalerConfig loss_scaling() const;
-  bool pretrains() const { return task == "text"; }
+  bool pretrains() const { return task == "text"; }  // or trains heads: learns from plain text
+  bool trains_heads() const { return algorithm == "medusa"; }
   bool reinforces() const { return algorithm != "sft" && !pretrains(); }
 };
 

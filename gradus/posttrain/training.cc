@@ -6,6 +6,8 @@
 
 #include "gradus/core/json.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/lm/adapter.h"
+#include "gradus/run/whole_weights.h"
 
 namespace gradus::posttrain {
 
@@ -77,6 +79,26 @@ TextState parse_text_state(const json& j) {
           .training_s = j.at("training_s").get<double>()};
 }
 
+json to_json(const std::optional<HeadsQuality>& q) {
+  return q ? json{{"tokens", q->tokens}, {"at_rank", q->at_rank}} : json(nullptr);
+}
+
+std::optional<HeadsQuality> parse_quality(const json& j) {
+  if (j.is_null()) return std::nullopt;
+  return HeadsQuality{j.at("tokens").get<int64_t>(), j.at("at_rank").get<std::vector<std::vector<double>>>()};
+}
+
+json to_json(const HeadsState& s) {
+  return {
+      {"step", s.medusa.step}, {"tokens", s.medusa.tokens}, {"before", to_json(s.before)}, {"after", to_json(s.after)}};
+}
+
+HeadsState parse_heads_state(const json& j) {
+  return {.medusa = {j.at("step").get<int64_t>(), j.at("tokens").get<int64_t>()},
+          .before = parse_quality(j.at("before")),
+          .after = parse_quality(j.at("after"))};
+}
+
 json to_json(const std::optional<optim::LossScalerState>& s) {
   return s ? json{{"scale", s->scale},
                   {"clean_steps", s->clean_steps},
@@ -132,8 +154,10 @@ std::string to_json(const TrainState& s) {
                          {"mismatch_max", to_json_number(s.mismatch_max)},
                          {"elapsed_s", s.elapsed_s},
                          {"text", to_json(s.text)},
+                         {"heads", to_json(s.heads)},
                          {"scaler", to_json(s.scaler)},
-                         {"optimiser_steps", s.optimiser_steps}});
+                         {"optimiser_steps", s.optimiser_steps},
+                         {"base_norm", s.base_norm}});
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view origin) {
@@ -149,13 +173,19 @@ TrainState parse_train_state(std::string_view text, std::string_view origin) {
         .mismatch_max = number(j, "mismatch_max"),
         .elapsed_s = j.at("elapsed_s").get<double>(),
         .text = j.contains("text") ? parse_text_state(j.at("text")) : TextState{},
+        .heads = j.contains("heads") ? parse_heads_state(j.at("heads")) : HeadsState{},
         .scaler = j.contains("scaler") ? parse_scaler_state(j.at("scaler")) : std::nullopt,
         .optimiser_steps = j.contains("optimiser_steps")
                                ? j.at("optimiser_steps").get<int64_t>()
-                               : j.at("sft").at("step").get<int64_t>()};  // before it was kept, no step was skipped
+                               : j.at("sft").at("step").get<int64_t>(),  // before it was kept, no step was skipped
+        .base_norm = j.value("base_norm", 0.0)};
   } catch (const json::exception& e) {
     fail(ErrorCode::corrupt, "{}: not the state of a training run: {}", origin, e.what());
   }
+}
+
+const char* weights_file(const lm::Model& model) {
+  return model.lora() != nullptr ? lm::kAdapterFile : "model.safetensors";
 }
 
 Training::Training(run::Run& run, lm::Model& model, const Task* task, const TrainingOptions& options, Hooks hooks,
@@ -191,12 +221,21 @@ double Training::elapsed_s() const {
 void Training::continue_moments() {
   if (!saved_moments_) return;
   const size_t n = moments_->parameters().size();
-  GRADUS_CHECK(saved_moments_->size() == 2 * n);
-  std::vector<Tensor> first, second;
-  for (size_t i = 0; i < n; ++i) {
-    first.push_back((*saved_moments_)[i].second);
-    second.push_back((*saved_moments_)[n + i].second);
-  }
+  const auto saved = [&](const char* prefix) {
+    std::vector<Tensor> moments;
+    for (const nn::Parameter* p : moments_->parameters()) {
+      const std::string wanted = prefix + p->name;
+      const auto tensor = std::ranges::find(*saved_moments_, wanted, &NamedTensors::value_type::first);
+      if (tensor == saved_moments_->end() || tensor->second.shape() != p->value.shape() ||
+          tensor->second.dtype() != kernels::computed_in(p->weights_dtype())) {
+        fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", *saved_step_,
+             wanted, to_string(p->value.shape()));
+      }
+      moments.push_back(tensor->second);
+    }
+    return moments;
+  };
+  const std::vector<Tensor> first = saved("adamw.m."), second = saved("adamw.v.");
   if (exchange_ != nullptr) {
     exchange_->take_moments(first, second);
   } else {
@@ -310,7 +349,14 @@ void Training::checkpoint(std::optional<double> score) {
   state_.optimiser_steps = moments_ != nullptr ? moments_->steps() : 0;
   run::Checkpoint c{
       .step = state_.step, .score = score, .state = to_json(state_), .tensors = {}, .files = {}, .marks = {}};
-  c.tensors["model.safetensors"] = model_.weights();
+  const std::vector<Tensor> weights = run::whole_weights(model_.learned(), options_.ranks);
+  NamedTensors& named = c.tensors[weights_file(model_)];
+  for (size_t i = 0; i < weights.size(); ++i) named.emplace_back(model_.learned()[i]->name, weights[i]);
+  if (const lm::MedusaHeads* heads = model_.heads(); heads != nullptr) {
+    const std::vector<Tensor> whole = run::whole_weights(heads->parameters(), options_.ranks);
+    NamedTensors& of_heads = c.tensors[lm::kHeadsFile];
+    for (size_t i = 0; i < whole.size(); ++i) of_heads.emplace_back(heads->parameters()[i]->name, whole[i]);
+  }
   if (moments_ != nullptr) {
     NamedTensors& saved = c.tensors["trainer.safetensors"];
     const auto add = [&](const char* prefix, const std::vector<Tensor>& moments) {
@@ -320,9 +366,7 @@ void Training::checkpoint(std::optional<double> score) {
     add("adamw.m.", exchange_ != nullptr ? exchange_->whole(moments_->first_moments()) : moments_->first_moments());
     add("adamw.v.", exchange_ != nullptr ? exchange_->whole(moments_->second_moments()) : moments_->second_moments());
   }
-  c.files["config.json"] = model_.config_text();
-  c.files["tokenizer.json"] = model_.tokenizer_text();
-  c.files["tokenizer_config.json"] = lm::tokenizer_config_json(model_.tokenizer());
+  c.files = model_.files(model_.weights_dtype());
   run_.checkpoint(std::move(c));
   saved_step_ = state_.step;
 }
@@ -330,21 +374,7 @@ void Training::checkpoint(std::optional<double> score) {
 void Training::restore(const run::Checkpoint& checkpoint) {
   saved_step_ = checkpoint.step;
   const auto found = checkpoint.tensors.find("trainer.safetensors");
-  if (found == checkpoint.tensors.end()) return;
-  NamedTensors in_order;
-  for (const char* prefix : {"adamw.m.", "adamw.v."}) {
-    for (const nn::Parameter* p : model_.transformer().parameters()) {
-      const std::string wanted = prefix + p->name;
-      const auto tensor = std::ranges::find(found->second, wanted, &NamedTensors::value_type::first);
-      if (tensor == found->second.end() || tensor->second.shape() != p->value.shape() ||
-          tensor->second.dtype() != kernels::computed_in(p->weights().dtype())) {
-        fail(ErrorCode::corrupt, "checkpoint of step {}: trainer.safetensors has no {} of shape {}", checkpoint.step,
-             wanted, to_string(p->value.shape()));
-      }
-      in_order.push_back(*tensor);
-    }
-  }
-  saved_moments_ = std::move(in_order);
+  if (found != checkpoint.tensors.end()) saved_moments_ = found->second;
 }
 
 namespace {
@@ -359,6 +389,10 @@ Training continue_in(run::Run& run, lm::Model& model, const Task* task, const Ho
 
 void pretrain(run::Run& run, lm::Model& model, const Text& text, const PretrainConfig& config, const Hooks& hooks) {
   continue_in(run, model, nullptr, hooks).pretrain(text, config);
+}
+
+void medusa(run::Run& run, lm::Model& model, const Text& text, const MedusaTrainConfig& config, const Hooks& hooks) {
+  continue_in(run, model, nullptr, hooks).medusa(text, config);
 }
 
 void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks) {

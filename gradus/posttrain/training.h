@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/medusa.h"
 #include "gradus/posttrain/pretrain.h"
 #include "gradus/posttrain/sft.h"
 #include "gradus/run/run_folder.h"
@@ -24,9 +25,15 @@ struct TextState {
   double training_s = 0;  // in updates alone
 };
 
+// Of the training of Medusa heads.
+struct HeadsState {
+  MedusaState medusa;
+  std::optional<HeadsQuality> before, after;
+};
+
 // All that a checkpoint holds beside weights and moments.
 struct TrainState {
-  std::string phase = "sft";  // the next thing to do: "pretrain" or "sft", "k15", "done"
+  std::string phase = "sft";  // the next thing to do: "pretrain" or "medusa" or "sft", "k15", "done"
   int64_t step = 0;           // updates of the warm-up plus iterations: numbers the rows of the logs
   SftState sft{};
   K15State k15{};
@@ -34,11 +41,16 @@ struct TrainState {
   double mismatch_max = 0;  // over all iterations so far
   double elapsed_s = 0;
   TextState text{};
+  HeadsState heads{};
   std::optional<optim::LossScalerState> scaler{};  // none yet in a new run
   int64_t optimiser_steps = 0;                     // of the moments that are saved beside it, if any
+  double base_norm = 0;                            // of the frozen weights that adapters are for; 0 without adapters
 };
 std::string to_json(const TrainState& state);
 TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
+
+// Which file of a checkpoint holds what learns: the weights, or the adapters alone.
+const char* weights_file(const lm::Model& model);
 
 struct TrainingOptions {
   int64_t problems = 512;        // of an evaluation
@@ -60,6 +72,8 @@ class Training {
   // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving
   // one).
   void pretrain(const Text& text, const PretrainConfig& config);  // measures the loss after, too, and ends the run
+  // The model's heads; measures them after, too, and ends the run.
+  void medusa(const Text& text, const MedusaTrainConfig& config);
   void sft(const SftConfig& config);
   void k15(const K15Config& config);
 
@@ -96,8 +110,8 @@ class Training {
   optim::LossScaler scaler_;
   optim::AdamW* moments_ = nullptr;            // of the pretraining or warm-up in progress
   run::GradientExchange* exchange_ = nullptr;  // which may have cut them
-  std::optional<NamedTensors> saved_moments_;
-  std::optional<int64_t> saved_step_;  // of the last checkpoint
+  std::optional<NamedTensors> saved_moments_;  // of the checkpoint that it goes on from, by name
+  std::optional<int64_t> saved_step_;          // of the last checkpoint
 };
 
 template <class Learner>
@@ -109,6 +123,8 @@ void Training::follow_moments(Learner& learner) {
 
 // The phases on their own, for programs that use the library: each goes on in `run` where the one before left off.
 void pretrain(run::Run& run, lm::Model& model, const Text& text, const PretrainConfig& config, const Hooks& hooks = {});
+void medusa(run::Run& run, lm::Model& model, const Text& text, const MedusaTrainConfig& config,
+            const Hooks& hooks = {});
 void sft(run::Run& run, lm::Model& model, const Task& task, const SftConfig& config, const Hooks& hooks = {});
 void k15(run::Run& run, lm::Model& model, const Task& task, const K15Config& config, const Hooks& hooks = {});
 

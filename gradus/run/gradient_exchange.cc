@@ -18,9 +18,10 @@ int64_t bucket_elements(const Ranks& ranks, const optim::AdamW& optimiser) {
 
 }  // namespace
 
-GradientExchange::GradientExchange(optim::AdamW& optimiser, Ranks& ranks)
+GradientExchange::GradientExchange(optim::AdamW& optimiser, Ranks& ranks, const GradientExchangeConfig& config)
     : optimiser_(optimiser),
       ranks_(ranks),
+      config_(config),
       buckets_(optimiser.parameters(), bucket_elements(ranks, optimiser), ranks.size()),
       tree_(optimiser.parameters()),
       is_complete_(optimiser.parameters().size()),
@@ -29,6 +30,10 @@ GradientExchange::GradientExchange(optim::AdamW& optimiser, Ranks& ranks)
       wire_(buckets_.size()) {
   for (size_t i = 0; i < optimiser.parameters().size(); ++i) index_[optimiser.parameters()[i]] = i;
   if (cut()) optimiser_.take_pieces(buckets_.pieces_of(ranks_.rank()));
+  if (cut_masters()) {
+    optim::cut_masters(optimiser_.parameters(), optimiser_.pieces());
+    trim_tensor_storage();  // or the whole ones would be kept for tensors of their size
+  }
   if (ranks_.config().zero == 2) hooks_.before = [this](autograd::Parameter& p) { prepare(p); };
   last_hooks_ = hooks_;
   last_hooks_.complete = [this](autograd::Parameter& p) {
@@ -167,7 +172,7 @@ void GradientExchange::update(double learning_rate, double grad_scale) {
   if (!cut()) return optimiser_.step(learning_rate, grad_scale);
   optimiser_.step(learning_rate, grad_scale, piece_gradients_);
   std::vector<Tensor> weights;
-  for (autograd::Parameter* p : optimiser_.parameters()) weights.push_back(p->weights());
+  for (autograd::Parameter* p : optimiser_.parameters()) weights.push_back(cut_masters() ? p->value : p->weights());
   all_gather(weights);
   for (autograd::Parameter* p : optimiser_.parameters()) p->changed();
 }
@@ -177,10 +182,11 @@ void GradientExchange::all_gather(std::vector<Tensor>& tensors) {
   comm::Group& group = ranks_.group();
   if (group.size() == 1) return;
   for (size_t b = 0; b < buckets_.size(); ++b) {
-    Tensor array = Tensor::empty({buckets_.bounds(b).back()}, buckets_.dtype());
-    buckets_.pack(b, ranks_.rank(), tensors, array);
-    group.all_gather(array, buckets_.bounds(b));
-    buckets_.unpack_others(b, ranks_.rank(), array, tensors);
+    const std::vector<int64_t> bounds = buckets_.byte_bounds(b, tensors);
+    Tensor bytes = Tensor::empty({bounds.back()}, DType::u8);
+    buckets_.pack(b, ranks_.rank(), tensors, bytes);
+    group.all_gather(bytes, bounds);
+    buckets_.unpack_others(b, ranks_.rank(), bytes, tensors);
   }
 }
 
@@ -188,7 +194,7 @@ std::vector<Tensor> GradientExchange::whole(std::span<const Tensor> moments) {
   if (!cut()) return {moments.begin(), moments.end()};
   std::vector<Tensor> tensors;
   for (const autograd::Parameter* p : optimiser_.parameters()) {
-    tensors.push_back(Tensor::zeros(p->value.shape(), kernels::computed_in(p->weights().dtype())));
+    tensors.push_back(Tensor::zeros(p->value.shape(), kernels::computed_in(p->weights_dtype())));
   }
   for (size_t i = 0; i < moments.size(); ++i) {
     const optim::Piece& piece = optimiser_.pieces()[i];
@@ -198,9 +204,12 @@ std::vector<Tensor> GradientExchange::whole(std::span<const Tensor> moments) {
   return tensors;
 }
 
-int64_t GradientExchange::moment_bytes() const {
+int64_t GradientExchange::optimiser_bytes() const {
   size_t bytes = 0;
   for (const Tensor& m : optimiser_.first_moments()) bytes += 2 * m.bytes();
+  for (const autograd::Parameter* p : optimiser_.parameters()) {
+    if (p->master.defined()) bytes += p->master.bytes();
+  }
   return static_cast<int64_t>(bytes);
 }
 

@@ -1,8 +1,8 @@
 // Gradients become everybody's: those of this rank's shards are added up in a tree, bucket by bucket summed over ranks
 // on the communication thread while the backward pass goes on, the last on this one, and the update is made; with ZeRO
-// each rank updates its slices and gets the others' weights. Sums have one order whatever the number of ranks, so that
-// all settings but a narrower wire give the same bits. Source of ZeRO: Rajbhandari et al. 2020 (arXiv 1910.02054),
-// section 5.
+// each rank updates its slices, of which it alone may keep master weights, and gets the others' weights. Sums have one
+// order whatever the number of ranks, so that all settings but a narrower wire give the same bits. Source of ZeRO:
+// Rajbhandari et al. 2020 (arXiv 1910.02054), section 5.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,18 @@
 
 namespace gradus::run {
 
+struct GradientExchangeConfig {
+  // With ZeRO each rank keeps only its pieces of Parameter::master from now on, also beyond the exchange, and values
+  // travel instead: half the bytes. Not for parameters whose masters others read: run::whole_weights puts them
+  // together.
+  bool cut_masters = false;
+};
+
 class GradientExchange {
  public:
   // Both outlive the object. The parameters' gradients become views of buckets; with ZeRO the optimiser takes this
   // rank's pieces.
-  GradientExchange(optim::AdamW& optimiser, Ranks& ranks);
+  GradientExchange(optim::AdamW& optimiser, Ranks& ranks, const GradientExchangeConfig& config = {});
   // A step that an exception ended ends on all ranks: what the communication thread has in hand uses this object.
   ~GradientExchange();
   GradientExchange(const GradientExchange&) = delete;
@@ -43,7 +50,7 @@ class GradientExchange {
 
   // Moments as if they were not cut: one of a parameter's shape for each, on every rank. Collective.
   std::vector<Tensor> whole(std::span<const Tensor> moments);
-  int64_t moment_bytes() const;  // on this rank
+  int64_t optimiser_bytes() const;  // of moments and masters on this rank
   // This rank's pieces of such moments.
   void take_moments(std::span<const Tensor> first, std::span<const Tensor> second);
 
@@ -54,10 +61,12 @@ class GradientExchange {
   void keep_slice(size_t bucket);
   void all_gather(std::vector<Tensor>& tensors);
   bool cut() const { return ranks_.config().zero > 0; }
+  bool cut_masters() const { return cut() && config_.cut_masters; }
   Tensor gradient_of(size_t piece) const;
 
   optim::AdamW& optimiser_;
   Ranks& ranks_;
+  GradientExchangeConfig config_;
   optim::GradientBuckets buckets_;
   optim::ShardTree tree_;
   std::unordered_map<const autograd::Parameter*, size_t> index_;

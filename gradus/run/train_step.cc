@@ -6,7 +6,8 @@ namespace gradus::run {
 
 TrainStep::TrainStep(optim::AdamW& optimiser, const TrainStepConfig& config, optim::LossScaler* scaler, Ranks* ranks)
     : optimiser_(optimiser), config_(config), scaler_(scaler), ranks_(ranks) {
-  if (ranks_ != nullptr) exchange_.emplace(optimiser, *ranks_);
+  if (ranks_ != nullptr)
+    exchange_.emplace(optimiser, *ranks_, GradientExchangeConfig{.cut_masters = config.cut_masters});
 }
 
 void TrainStep::merge_losses(std::vector<double>* numbers) {

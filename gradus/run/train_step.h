@@ -19,7 +19,8 @@
 namespace gradus::run {
 
 struct TrainStepConfig {
-  double clip_norm = 1.0;  // global gradient norm; 0 = off
+  double clip_norm = 1.0;    // global gradient norm; 0 = off
+  bool cut_masters = false;  // GradientExchangeConfig
 };
 
 struct TrainStepResult {

@@ -3,6 +3,8 @@
 #include <memory>
 #include <numeric>
 
+#include "gradus/kernels/convert.h"
+#include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/rope.h"
 #include "tests/autograd/operator_case.h"
 
@@ -45,6 +47,14 @@ CasePointer make_linear(DType dtype, bool with_bias) {
   c->f = [c = c.get(), with_bias](Tape&, auto& x) {
     return linear(x[0], c->parameters[0], with_bias ? &c->parameters[1] : nullptr);
   };
+  return c;
+}
+
+CasePointer make_low_rank_linear(DType dtype) {
+  auto c = make_linear(dtype, true);
+  c->parameters.push_back(random_parameter({3, 5}, dtype, 4));
+  c->parameters.push_back(random_parameter({7, 3}, dtype, 5));
+  c->parameters[0].low_rank = {.a = &c->parameters[2], .b = &c->parameters[3], .scale = 1.7};
   return c;
 }
 
@@ -147,6 +157,7 @@ const NamedCase kCases[] = {
     {"Tanh", [](DType t) { return make_activation(t, tanh); }},
     {"Linear", [](DType t) { return make_linear(t, false); }},
     {"LinearWithBias", [](DType t) { return make_linear(t, true); }},
+    {"LowRankLinear", make_low_rank_linear},
     {"Rope", make_rope},
     {"Attention", [](DType t) { return make_attention(t, 2, 2); }},
     {"GroupedQueryAttention", [](DType t) { return make_attention(t, 4, 2); }},
@@ -221,15 +232,96 @@ TEST_P(Operator, MakesNoStorageInTheSteadyState) {
 
 INSTANTIATE_TEST_SUITE_P(All, Operator, testing::ValuesIn(kCases), [](const auto& i) { return i.param.name; });
 
-TEST(Linear, PackedWeightsGiveTheBitsOfPlainOnes) {
-  const CasePointer c = make_linear(DType::f32, true);
-  Tape inference(Tape::Mode::inference);
-  const Tensor plain = (*c)(inference).value().clone();
-  Parameter& weight = c->parameters[0];
-  weight.packed = kernels::pack_matrix(weight.value, true);
-  inference.reset();
-  EXPECT_TRUE(same_bits((*c)(inference).value(), plain));
-  EXPECT_TRUE(same_bits(run(*c).y, plain));  // recording reads the plain ones
+// Of one x: values, and after a backward all gradients, have the bits of one map after the other.
+TEST(Linear, SeveralAtOnceGiveTheBitsOfEachAlone) {
+  const Tensor x_value = random_tensor({3, 40}, DType::f32, 1);
+  const auto run_maps = [&](auto&& maps) {
+    Parameter q = random_parameter({32, 40}, DType::f32, 2), k = random_parameter({18, 40}, DType::f32, 3),
+              v = random_parameter({7, 40}, DType::f32, 4), bias = random_parameter({18}, DType::f32, 5);
+    Tape tape;
+    const Var x = tape.emit(x_value, true);
+    const std::array<Var, 3> y = maps(x, std::array{LinearWeights{q}, LinearWeights{k, &bias}, LinearWeights{v}});
+    std::vector<Tensor> all;
+    for (const Var& each : y) all.push_back(each.value().clone());
+    const std::vector<double> ones(96, 1.0);
+    Var sum = weighted_sum(y[0], std::span(ones).first(96));
+    sum = add(sum, weighted_sum(y[1], std::span(ones).first(54)));
+    sum = add(sum, weighted_sum(y[2], std::span(ones).first(21)));
+    tape.backward(sum);
+    for (const Tensor& grad : {q.grad, k.grad, v.grad, bias.grad}) all.push_back(grad.clone());
+    all.push_back(tape.grad(x).clone());
+    return all;
+  };
+  const std::vector<Tensor> at_once = run_maps([](Var x, const auto& maps) { return linear(x, maps); });
+  const std::vector<Tensor> alone = run_maps([](Var x, const auto& maps) {
+    return std::array{linear(x, maps[0].weight), linear(x, maps[1].weight, maps[1].bias), linear(x, maps[2].weight)};
+  });
+  ASSERT_EQ(at_once.size(), alone.size());
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_TRUE(same_bits(at_once[i], alone[i])) << i;
+}
+
+// The first parameter of each operator that has one: its gradient is not there, and all others are as they were.
+TEST(Frozen, AParameterTakesNoGradientAndLetsItThrough) {
+  for (const NamedCase& named : kCases) {
+    SCOPED_TRACE(named.name);
+    const CasePointer c = named.make(DType::f32);
+    if (c->parameters.empty()) continue;
+    const Outcome want = run(*c);
+    c->parameters[0].frozen = true;
+    const Outcome got = run(*c);
+    EXPECT_TRUE(same_bits(got.y, want.y));
+    for (size_t i = 0; i < want.gradients.size(); ++i) {
+      if (i == c->inputs.size()) {
+        EXPECT_EQ(kernels::sum_of_squares(got.gradients[i]), 0.0);
+      } else {
+        EXPECT_TRUE(same_bits(got.gradients[i], want.gradients[i])) << i;
+      }
+    }
+  }
+}
+
+// What learns nothing is not recorded: below the first low-rank matrix no gradient is computed.
+TEST(Frozen, NothingFlowsBelowTheFirstParameterThatLearns) {
+  Parameter table = random_parameter({5, 8}, DType::f32, 1), gain = random_parameter({8}, DType::f32, 2),
+            weight = random_parameter({6, 8}, DType::f32, 3), a = random_parameter({2, 8}, DType::f32, 4),
+            b = random_parameter({6, 2}, DType::f32, 5);
+  for (Parameter* p : {&table, &gain, &weight}) {
+    p->frozen = true;
+    p->grad = {};
+  }
+  Tape tape;
+  const std::vector<int32_t> ids = {3, 1, 3};
+  const Var x = rms_norm(embedding(tape, ids, table), gain, 1e-5);
+  EXPECT_FALSE(tape.needs_grad(x));
+  EXPECT_FALSE(tape.needs_grad(linear(x, weight)));
+  weight.low_rank = {.a = &a, .b = &b, .scale = 2};
+  const Var y = linear(x, weight);
+  EXPECT_TRUE(tape.needs_grad(y));
+  const std::vector<double> w = loss_weights(18);
+  tape.backward(weighted_sum(y, w));
+  EXPECT_GT(kernels::sum_of_squares(a.grad), 0);
+  EXPECT_GT(kernels::sum_of_squares(b.grad), 0);
+}
+
+// The rounding points that ops.h states, in every 16-bit format and on every instruction set.
+TEST(Linear, LowRankRoundsWhereItIsSaid) {
+  kernels::for_each_isa([] {
+    for (const DType dtype : {DType::bf16, DType::f16}) {
+      const Tensor x = random_tensor({6, 40}, dtype, 1);
+      Parameter weight = random_parameter({24, 40}, dtype, 2), a = random_parameter({4, 40}, dtype, 3),
+                b = random_parameter({24, 4}, dtype, 4);
+      weight.low_rank = {.a = &a, .b = &b, .scale = 0.7};
+      const auto product = [&](const Tensor& left, const Tensor& right) {
+        Tensor y = Tensor::empty({left.dim(0), right.dim(0)}, dtype);
+        kernels::gemm(left, right, y, {.transpose_b = true});
+        return y;
+      };
+      Tensor want = kernels::converted(product(x, weight.value), DType::f32).clone();
+      kernels::axpy(0.7, kernels::converted(product(product(x, a.value), b.value), DType::f32), want);
+      Tape tape;
+      EXPECT_TRUE(same_bits(linear(tape.constant(x), weight).value(), kernels::converted(want, dtype)));
+    }
+  });
 }
 
 TEST(TokenLogProbs, RowsAndIdsOfDifferentLengthAreAnError) {

@@ -207,6 +207,19 @@ void cut(const fs::path& path) {
   fs::resize_file(path, fs::file_size(path) / 2);
 }
 
+TEST_F(BadFolder, AConfigOfAbsurdSizeIsRefusedWithTheMemoryItNeeds) {
+  std::string config = read_file(model() / "config.json");
+  const std::string key = "\"num_hidden_layers\": ";
+  config.insert(config.find(key) + key.size(), "409");  // 4091 layers: terabytes
+  const std::string width = "\"intermediate_size\": ";
+  config.replace(config.find(width) + width.size(),
+                 config.find(',', config.find(width)) - config.find(width) - width.size(), "1048576");
+  write(model() / "config.json", config);
+  refused("GB of memory: weights");
+  expect_refused({"train", "chain/k15", "model=" + model().string(), "--out", (folder_ / "next").string()}, 1,
+                 "GB of memory: weights");
+}
+
 TEST_F(BadFolder, DamagedModelIsNamedByItsFile) {
   const std::string weights = read_file(model() / "model.safetensors");
   cut(model() / "model.safetensors");

@@ -112,6 +112,29 @@ TEST_F(Commands, ResumeForPeopleShowsTheTableAndWhatToTryNext) {
   EXPECT_THAT(o.out, HasSubstr(" generate " + run() + " --prompt '"));
 }
 
+TEST_F(Commands, ExportWritesAModelAndMergesAdapters) {
+  const TemporaryFolder folder;
+  const std::string adapted = folder / "adapted", whole = folder / "whole", merged = folder / "merged";
+  const Outcome training = run_program(small_training(adapted, {"model=" + run(), "lora.rank=2", "k15.iterations=1"}));
+  ASSERT_EQ(training.exit_code, 0) << training.err;
+  EXPECT_THAT(training.out, HasSubstr("adapters of rank 2 on q_proj"));
+  EXPECT_EQ(objects(training.out).back()["mismatch_max"], 0.0);
+
+  ASSERT_EQ(run_program({"export", run(), whole}).exit_code, 0);
+  ASSERT_EQ(run_program({"export", adapted, merged, "--merge"}).exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(merged) / "adapter_config.json"));
+  const auto answer = [](const std::string& model) {
+    return run_program({"generate", model, "--prompt", "1+2#", "--temperature", "0", "--precision", "fp32"}).out;
+  };
+  EXPECT_EQ(answer(whole), answer(run()));
+  EXPECT_NE(answer(merged), "");
+
+  const Outcome nothing = run_program({"export", run(), folder / "x", "--merge"});
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_THAT(nothing.err, HasSubstr("has none"));
+  EXPECT_EQ(run_program({"export", whole, whole}).exit_code, 2);
+}
+
 TEST_F(Commands, EvalMeasuresARunAndAModelAlike) {
   const Outcome of_run = run_program({"eval", run(), "--json"});
   const std::vector<json> lines = objects(of_run.out);
@@ -141,6 +164,18 @@ TEST_F(Commands, GenerateDependsOnTheSeedAlone) {
   EXPECT_EQ(run_program(words).out, o.out);
 }
 
+TEST_F(Commands, AnExportedModelAnswersAsTheRunDoes) {
+  const std::string exported = (*folder_ / "exported").string();
+  ASSERT_EQ(run_program({"export", run(), exported, "--shard-gb", "0.0001"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(exported + "/model.safetensors.index.json"));
+  const auto answer = [](const std::string& model) {
+    const Outcome o = run_program({"generate", model, "--prompt", "1+1-2*3#", "--verbose", "--json"});
+    EXPECT_THAT(o.err, HasSubstr("GB of memory: weights"));
+    return o.out;
+  };
+  EXPECT_EQ(answer(exported), answer(run()));
+}
+
 TEST_F(Commands, TrainStartsFromATrainedModel) {
   const std::string next = (*folder_ / "next").string();
   const Outcome o = run_program(small_training(next, {"model=" + run(), "k15.iterations=1", "eval.every=1"}));
@@ -167,7 +202,7 @@ TEST_F(Commands, InspectListsTheThreadsOfARunThatGoesOn) {
 TEST(Help, ListsWhatThereIs) {
   const Outcome o = run_program({"--help"});
   EXPECT_EQ(o.exit_code, 0);
-  for (const std::string command : {"train", "resume", "eval", "generate", "list", "inspect", "bench"}) {
+  for (const std::string command : {"train", "resume", "eval", "generate", "export", "list", "inspect", "bench"}) {
     EXPECT_THAT(o.out, HasSubstr("\n  " + command + " "));
     EXPECT_EQ(run_program({command, "--help"}).exit_code, 0);
   }

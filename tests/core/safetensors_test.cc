@@ -139,6 +139,67 @@ TEST(Safetensors, WriterRefusesWhatItCouldNotReadBack) {
   EXPECT_FALSE(std::filesystem::exists(folder / "x"));
 }
 
+TEST(MappedSafetensors, TensorsAreViewsThatOutliveTheFileAndItsReader) {
+  const TemporaryFolder folder;
+  Rng rng(2, Purpose::test);
+  const Tensor a = random_tensor(rng, {300, 7}, DType::f32), b = random_tensor(rng, {5}, DType::bf16);
+  write_safetensors(folder / "x", {{"a", a}, {"b", b}});
+  Tensor first, second;
+  {
+    const int64_t before = tensor_storages_created();
+    const SafetensorsFile file = map_safetensors(folder / "x");
+    EXPECT_EQ(tensor_storages_created(), before);  // nothing was copied
+    first = *file.find("a"), second = *file.find("b");
+  }
+  std::filesystem::remove(folder / "x");
+  EXPECT_TRUE(same(first, a));
+  EXPECT_TRUE(same(second, b));
+}
+
+TEST(MappedSafetensors, WritingIntoAViewLeavesTheFileAlone) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "x", {{"a", Tensor::zeros({2000})}});
+  const std::string before = read_file(folder / "x");
+  SafetensorsFile one = map_safetensors(folder / "x"), other = map_safetensors(folder / "x");
+  one.tensors[0].second.data<float>()[1999] = 3;
+  EXPECT_EQ(other.tensors[0].second.data<float>()[1999], 0);
+  EXPECT_EQ(read_file(folder / "x"), before);
+}
+
+TEST(MappedSafetensors, ATensorThatIsNotAlignedIsCopied) {
+  const TemporaryFolder folder;
+  // One byte of u8, then a float at an odd place: the format allows it.
+  write_file_atomically(folder / "x", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                                              R"("b":{"dtype":"F32","shape":[3],"data_offsets":[1,13]}})",
+                                              13));
+  const SafetensorsFile file = map_safetensors(folder / "x");
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file.find("b")->raw()) % 4, 0u);
+  EXPECT_EQ(file.find("b")->data<float>()[2], std::bit_cast<float>(0x3f3f3f3fu));
+}
+
+TEST(MappedSafetensors, HostileFilesAreCorruptJustTheSame) {
+  const TemporaryFolder folder;
+  const auto expect_corrupt = [&](const std::string& bytes, const std::string& part) {
+    write_file_atomically(folder / "x", bytes);
+    EXPECT_GRADUS_ERROR(map_safetensors(folder / "x"), corrupt, part);
+  };
+  expect_corrupt("", "too few");
+  expect_corrupt(std::string("\xff\xff\xff\xff\xff\xff\xff\xff{", 9), "over the limit");
+  expect_corrupt(std::string("\x01\xe1\xf5\x05\0\0\0\0{", 9), "over the limit");  // 100,000,001 bytes
+  expect_corrupt(std::string("\x09\0\0\0\0\0\0\0{", 9), "truncated");
+  expect_corrupt(file_of(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}})", 16), "2^63");
+  expect_corrupt(file_of(R"({"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}})", 4), "not valid JSON");
+  expect_corrupt(file_of(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                         R"("b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+                         6),
+                 "overlaps");
+  expect_corrupt(file_of(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6), "belong to no tensor");
+  expect_corrupt(file_of(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
+                         R"("a":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
+                         4),
+                 "twice");
+}
+
 TEST(SafetensorsReader, NamesAMissingFile) {
   EXPECT_GRADUS_ERROR(read_safetensors("/nonexistent/model.safetensors"), not_found, "/nonexistent/model.safetensors");
 }

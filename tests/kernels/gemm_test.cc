@@ -10,7 +10,8 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr GemmBackend kBackends[] = {GemmBackend::automatic, GemmBackend::highway, GemmBackend::onednn};
+constexpr GemmBackend kBackends[] = {GemmBackend::automatic, GemmBackend::highway, GemmBackend::onednn,
+                                     GemmBackend::streamed};
 
 // Forces each backend in turn; afterwards the one before is chosen again.
 template <class Body>

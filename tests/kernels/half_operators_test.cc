@@ -40,6 +40,19 @@ TEST(HalfOperators, AddRoundsOnce) {
   });
 }
 
+TEST(HalfOperators, ScaleAndAxpyRoundOnce) {
+  for_each_half([](DType dtype, Shape shape) {
+    const Tensor x = half(shape, dtype, 1), y = half(shape, dtype, 2);
+    Tensor scaled = x.clone(), scaled32 = wide(x), sum = y.clone(), sum32 = wide(y);
+    scale_in_place(scaled, 0.3);
+    scale_in_place(scaled32, 0.3);
+    EXPECT_TRUE(same_bits(scaled, converted(scaled32, dtype)));
+    axpy(-1.7, x, sum);
+    axpy(-1.7, wide(x), sum32);
+    EXPECT_TRUE(same_bits(sum, converted(sum32, dtype)));
+  });
+}
+
 TEST(HalfOperators, BiasesAndTheirGradientsAreF32) {
   for_each_half([](DType dtype, Shape shape) {
     const Tensor bias = random_tensor({shape[1]}, DType::f32, 3);

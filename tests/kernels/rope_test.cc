@@ -76,6 +76,109 @@ TEST(Rope, GradientEqualsCentralDifferences) {
   });
 }
 
+TEST(Rope, LinearScalingDividesPositions) {
+  const RopeScaling linear{.type = RopeType::linear, .factor = 4};
+  const RopeTable plain = make_rope_table(100, 16, 10000, DType::f64);
+  const RopeTable slow = make_rope_table(397, 16, 10000, DType::f64, linear);
+  for (int64_t p = 0; p < 100; ++p) {
+    for (int64_t i = 0; i < 8; ++i)
+      EXPECT_NEAR(slow.cos.data<double>()[4 * p * 8 + i], plain.cos.data<double>()[p * 8 + i], 1e-12);
+  }
+}
+
+// Fast pairs keep their frequency, slow ones are divided by the factor, and between them it falls from one to the
+// other.
+void expect_fast_kept_and_slow_divided(const RopeScaling& scaling, double theta) {
+  const std::vector<double> plain = rope_frequencies(64, theta).per_position;
+  const std::vector<double> got = rope_frequencies(64, theta, scaling).per_position;
+  EXPECT_EQ(got.front(), plain.front());
+  EXPECT_NEAR(got.back(), plain.back() / scaling.factor, 1e-15);
+  bool between = false;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double ratio = plain[i] / got[i];
+    EXPECT_GE(ratio, 1 - 1e-12);
+    EXPECT_LE(ratio, scaling.factor + 1e-12);
+    if (i > 0) {
+      EXPECT_GE(ratio, plain[i - 1] / got[i - 1] - 1e-12);
+    }
+    between = between || (ratio > 1.001 && ratio < scaling.factor - 0.001);
+  }
+  EXPECT_TRUE(between);
+}
+
+TEST(Rope, Llama3AndYarnDivideTheSlowFrequenciesOnly) {
+  expect_fast_kept_and_slow_divided({.type = RopeType::llama3, .factor = 8, .original_positions = 8192}, 5e5);
+  expect_fast_kept_and_slow_divided({.type = RopeType::yarn, .factor = 4, .original_positions = 32768}, 1e6);
+}
+
+TEST(Rope, Llama3BoundsAreWavelengths) {
+  const RopeScaling s{.type = RopeType::llama3, .factor = 8, .original_positions = 8192};
+  const std::vector<double> plain = rope_frequencies(128, 5e5).per_position;
+  const std::vector<double> got = rope_frequencies(128, 5e5, s).per_position;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double wavelength = 2 * M_PI / plain[i];
+    if (wavelength < 8192.0 / 4) {
+      EXPECT_EQ(got[i], plain[i]);
+    } else if (wavelength > 8192.0) {
+      EXPECT_NEAR(got[i], plain[i] / 8, 1e-18);
+    } else {
+      EXPECT_LT(got[i], plain[i]);
+      EXPECT_GT(got[i], plain[i] / 8);
+    }
+  }
+}
+
+TEST(Rope, YarnMultipliesTheTableByItsAttentionFactor) {
+  RopeScaling s{.type = RopeType::yarn, .factor = 4, .original_positions = 128};
+  EXPECT_NEAR(rope_frequencies(16, 1e4, s).amplitude, 0.1 * std::log(4.0) + 1, 1e-15);
+  s.attention_factor = 1.5;
+  const RopeTable table = make_rope_table(3, 16, 1e4, DType::f64, s);
+  for (int64_t i = 0; i < table.cos.numel(); ++i)
+    EXPECT_NEAR(std::hypot(table.cos.data<double>()[i], table.sin.data<double>()[i]), 1.5, 1e-14);
+}
+
+TEST(Rope, GradientWithAnAmplitudeEqualsCentralDifferences) {
+  const RopeScaling s{.type = RopeType::yarn, .factor = 4, .original_positions = 16, .attention_factor = 1.5};
+  const RopeTable table = make_rope_table(40, 8, 100, DType::f64, s);
+  const std::vector<int32_t> positions = {0, 39};
+  Tensor x = random_tensor({2, 8}, DType::f64, 1);
+  const Tensor w = random_tensor({2, 8}, DType::f64, 2);
+  Tensor d_x = w.clone();
+  rope_backward(d_x, positions, 1, table);
+  expect_gradient(x, d_x, [&] {
+    Tensor y = x.clone();
+    rope(y, positions, 1, table);
+    return weighted_sum(y, w);
+  });
+}
+
+TEST(Rope, ALongerTableBeginsWithTheShorterOne) {
+  const RopeScaling s{.type = RopeType::llama3, .factor = 8, .original_positions = 64};
+  const RopeTable shorter = make_rope_table(30, 16, 5e5, DType::f32, s),
+                  longer = make_rope_table(90, 16, 5e5, DType::f32, s);
+  EXPECT_TRUE(same_bits(longer.cos.rows(0, 30), shorter.cos));
+  EXPECT_TRUE(same_bits(longer.sin.rows(0, 30), shorter.sin));
+}
+
+TEST(Rope, ImpossibleScalingsAreInvalid) {
+  const auto code = [](const RopeScaling& s) { return error_code_of([&] { rope_frequencies(16, 1e4, s); }); };
+  const RopeScaling yarn{.type = RopeType::yarn, .factor = 4, .original_positions = 128};
+  const RopeScaling llama3{.type = RopeType::llama3, .factor = 4, .original_positions = 128};
+  for (RopeScaling s : {yarn, llama3}) {
+    s.factor = 0;
+    EXPECT_EQ(code(s), ErrorCode::invalid_argument);
+    s.factor = INFINITY;
+    EXPECT_EQ(code(s), ErrorCode::invalid_argument);
+    s.factor = 4, s.original_positions = 0;
+    EXPECT_EQ(code(s), ErrorCode::invalid_argument);
+  }
+  RopeScaling s = yarn;
+  s.beta_fast = 0.5;
+  EXPECT_EQ(code(s), ErrorCode::invalid_argument);
+  s = llama3, s.high_freq_factor = 1;
+  EXPECT_EQ(code(s), ErrorCode::invalid_argument);
+}
+
 TEST(Rope, WrongArgumentsAreInvalid) {
   const RopeTable table = make_rope_table(8, 4, 10000);
   Tensor x = Tensor::zeros({2, 8});

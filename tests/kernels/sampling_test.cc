@@ -96,6 +96,30 @@ TEST(Sampling, NeverDrawsAMaskedId) {
   });
 }
 
+TEST(Sampling, OnlyTheFirstIdsAreDrawnAndAllArePartOfTheLogProbability) {
+  constexpr int64_t kRows = 500, kVocab = 40, kDrawn = 33;
+  for_each_isa([] {
+    Tensor logits = random_tensor({kRows, kVocab}, DType::f32, 3, 2.0);
+    for (int64_t r = 0; r < kRows; ++r) logits.data<float>()[r * kVocab + kDrawn + r % 7] += 8;  // the likeliest by far
+    Tensor first = Tensor::empty({kRows, kDrawn}, DType::f32);
+    for (int64_t r = 0; r < kRows; ++r)
+      std::copy_n(logits.data<float>() + r * kVocab, kDrawn, first.data<float>() + r * kDrawn);
+    std::vector<float> uniforms;
+    Rng rng(1, Purpose::test);
+    for (int64_t r = 0; r < kRows; ++r) uniforms.push_back(rng.uniform_f32());
+    for (const double temperature : {0.0, 1.0, 0.6}) {
+      std::vector<int32_t> ids(kRows), alone(kRows);
+      std::vector<float> log_probs(kRows), ignored(kRows);
+      sample_tokens(logits, temperature, uniforms, ids, log_probs, kDrawn);
+      sample_tokens(first, temperature, uniforms, alone, ignored);
+      EXPECT_EQ(ids, alone);
+      Tensor want = Tensor::empty({kRows}, DType::f32), lse = Tensor::empty({kRows}, DType::f32);
+      log_prob(logits, ids, temperature > 0 ? temperature : 1, want, lse);
+      EXPECT_TRUE(same_bits(Tensor::from<float>(log_probs, {kRows}), want));
+    }
+  });
+}
+
 TEST(Sampling, TheEndsOfTheUniformStayInsideTheVocabulary) {
   for_each_isa([] {
     for (const int64_t n_vocab : {1, 7, 64, 5000}) {

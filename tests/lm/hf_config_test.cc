@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "gradus/core/file.h"
@@ -37,6 +38,12 @@ void expect_equal(const nn::TransformerConfig& a, const nn::TransformerConfig& b
   EXPECT_EQ(a.norm_eps, b.norm_eps);
   EXPECT_EQ(a.qkv_bias, b.qkv_bias);
   EXPECT_EQ(a.tie_embeddings, b.tie_embeddings);
+  EXPECT_EQ(a.rope_scaling, b.rope_scaling);
+  EXPECT_EQ(a.o_bias, b.o_bias);
+  EXPECT_EQ(a.mlp_bias, b.mlp_bias);
+  EXPECT_EQ(a.qk_norm, b.qk_norm);
+  EXPECT_EQ(a.window, b.window);
+  EXPECT_EQ(a.windowed_layers, b.windowed_layers);
 }
 
 // What is read after `change` was made to a good file.
@@ -62,6 +69,63 @@ TEST(ConfigJson, SurvivesTheRoundTrip) {
       EXPECT_EQ(got.pad_id, 8);
     }
   }
+}
+
+TEST(ConfigJson, EveryFamilyAndScalingSurvivesTheRoundTrip) {
+  const auto expect_round_trip = [](const nn::TransformerConfig& c, std::string_view model_type) {
+    const std::string text = config_json(c, 1, 2);
+    EXPECT_EQ(parse_json(text, "config.json")["model_type"], model_type);
+    expect_equal(parse_config_json(text, "config.json").model, c.resolved());
+  };
+  nn::TransformerConfig llama = small();
+  llama.qkv_bias = llama.o_bias = llama.mlp_bias = true;
+  expect_round_trip(llama, "llama");
+  nn::TransformerConfig mistral = small();
+  mistral.window = 77;
+  expect_round_trip(mistral, "mistral");
+  nn::TransformerConfig qwen2 = small();
+  qwen2.qkv_bias = true, qwen2.window = 5, qwen2.windowed_layers = {false, true, true};
+  expect_round_trip(qwen2, "qwen2");
+  nn::TransformerConfig qwen3 = small();
+  qwen3.qk_norm = true, qwen3.window = 5, qwen3.windowed_layers = {true, false, true};
+  expect_round_trip(qwen3, "qwen3");
+  qwen3.qkv_bias = qwen3.o_bias = true;
+  expect_round_trip(qwen3, "qwen3");
+  using kernels::RopeType;
+  for (const kernels::RopeScaling& s :
+       {kernels::RopeScaling{.type = RopeType::linear, .factor = 2.5},
+        kernels::RopeScaling{.type = RopeType::llama3, .factor = 8, .original_positions = 8192},
+        kernels::RopeScaling{.type = RopeType::yarn,
+        .factor = 4,
+        .original_positions = 128,
+        .attention_factor = 1.25,
+        .beta_fast = 16,
+        .truncate = false}}) {
+    nn::TransformerConfig c = small();
+    c.rope_scaling = s;
+    expect_round_trip(c, "llama");
+  }
+}
+
+TEST(ConfigJson, WhatNoArchitectureHasCannotBeWritten) {
+  nn::TransformerConfig c = small();
+  c.qk_norm = c.mlp_bias = true;
+  EXPECT_GRADUS_ERROR(config_json(c, 1, 2), invalid_argument, "qk_norm true");
+  c = small();
+  c.window = 4, c.mlp_bias = true;
+  EXPECT_GRADUS_ERROR(config_json(c, 1, 2), invalid_argument, "window 4");
+}
+
+TEST(ConfigJson, AnotherDtypeKeepsEveryOtherField) {
+  const std::string text = R"({"model_type": "llama", "odd": {"a": [1, 2.5]}, "torch_dtype": "bfloat16"})";
+  EXPECT_EQ(config_with_dtype(text, "config.json", DType::bf16), text);
+  json document = parse_json(config_with_dtype(text, "config.json", DType::f32), "config.json");
+  EXPECT_EQ(document["torch_dtype"], "float32");
+  document["torch_dtype"] = "bfloat16";
+  document.erase("dtype");
+  EXPECT_EQ(document, parse_json(text, "config.json"));
+  document = parse_json(config_with_dtype(R"({"dtype": "float16"})", "config.json", DType::f32), "config.json");
+  EXPECT_EQ(document, (json{{"dtype", "float32"}}));
 }
 
 TEST(ConfigJson, NamesArchitectureAndDtype) {
@@ -138,22 +202,104 @@ TEST(ConfigJson, RefusesByNameWhatItCannotCompute) {
   EXPECT_GRADUS_ERROR(read([](json& d) { d["architectures"] = {"LlamaForSequenceClassification"}; }), unsupported,
                       "LlamaForSequenceClassification");
   EXPECT_GRADUS_ERROR(read([](json& d) { d["hidden_act"] = "gelu"; }), unsupported, "hidden_act \"gelu\"");
-  EXPECT_GRADUS_ERROR(read([](json& d) { d["attention_bias"] = true; }), unsupported, "attention_bias");
-  EXPECT_GRADUS_ERROR(read([](json& d) { d["mlp_bias"] = true; }), unsupported, "mlp_bias");
-  EXPECT_GRADUS_ERROR(read([](json& d) { d["use_sliding_window"] = true; }), unsupported, "use_sliding_window");
+  for (const char* other : {"gemma2", "gemma3_text", "phi3", "mixtral", "qwen2_moe", "qwen3_moe", "smollm3", "gpt2"}) {
+    EXPECT_GRADUS_ERROR(read([&](json& d) { d["model_type"] = other; }), unsupported,
+                        std::string("model_type \"") + other + "\"");
+  }
   EXPECT_GRADUS_ERROR(read([](json& d) {
-                        d["layer_types"] = {"full_attention", "sliding_attention"};
+                        d["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+                      }),
+                      unsupported, "quantization_config (\"gptq\")");
+  EXPECT_GRADUS_ERROR(read([](json& d) {
+                        d["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
                       }),
                       unsupported, "layer_types");
   EXPECT_GRADUS_ERROR(read([](json& d) {
-                        d["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
+                        d["layer_types"] = {"full_attention", "linear_attention", "full_attention"};
                       }),
-                      unsupported, "rope_scaling of type \"linear\"");
+                      unsupported, "\"linear_attention\"");
   EXPECT_GRADUS_ERROR(read([](json& d) {
-                        d["rope_parameters"] = {{"rope_type", "yarn"}};
+                        d["rope_scaling"] = {{"type", "longrope"}, {"factor", 2.0}};
                       }),
-                      unsupported, "of type \"yarn\"");
+                      unsupported, "rope_scaling of type \"longrope\"");
+  EXPECT_GRADUS_ERROR(read([](json& d) {
+                        d["rope_scaling"] = nullptr;
+                        d["rope_parameters"] = {{"full_attention", {{"rope_type", "default"}}}};
+                      }),
+                      unsupported, "rope_parameters by layer type");
   EXPECT_GRADUS_ERROR(read([](json& d) { d["partial_rotary_factor"] = 0.5; }), unsupported, "partial_rotary_factor");
+}
+
+TEST(ConfigJson, ReadsWindowsAsTransformersDoes) {
+  const auto qwen = [](auto change) {
+    return read([&](json& d) {
+             d["model_type"] = "qwen2";
+             d["architectures"] = {"Qwen2ForCausalLM"};
+             change(d);
+           })
+        .model;
+  };
+  EXPECT_EQ(qwen([](json& d) { d["sliding_window"] = 9; }).window, 0);         // use_sliding_window is false
+  EXPECT_EQ(qwen([](json& d) { d["use_sliding_window"] = true; }).window, 0);  // max_window_layers is 28
+  const nn::TransformerConfig late = qwen([](json& d) {
+    d["use_sliding_window"] = true;
+    d["sliding_window"] = 9;
+    d["max_window_layers"] = 2;
+  });
+  EXPECT_EQ(late.window, 9);
+  EXPECT_EQ(late.windowed_layers, (std::vector<bool>{false, false, true}));
+  EXPECT_TRUE(qwen([](json& d) {
+                d["use_sliding_window"] = true;
+                d["max_window_layers"] = 0;
+              }).windowed_layers.empty());  // all
+  const auto mistral = [](auto change) {
+    return read([&](json& d) {
+             d["model_type"] = "mistral";
+             d["architectures"] = {"MistralForCausalLM"};
+             change(d);
+           })
+        .model;
+  };
+  EXPECT_EQ(mistral([](json&) {}).window, 4096);
+  EXPECT_EQ(mistral([](json& d) { d["sliding_window"] = nullptr; }).window, 0);
+  EXPECT_GRADUS_ERROR(mistral([](json& d) { d["sliding_window"] = 0; }), invalid_argument, "sliding_window is 0");
+  EXPECT_GRADUS_ERROR(qwen([](json& d) {
+                        d["layer_types"] = {"sliding_attention", "full_attention", "full_attention"};
+                      }),
+                      corrupt, "there is no sliding_window");
+  EXPECT_GRADUS_ERROR(qwen([](json& d) { d["layer_types"] = {"full_attention"}; }), corrupt, "has 1 entries");
+}
+
+TEST(ConfigJson, ReadsRotaryScalingsAsTransformersDoes) {
+  const auto scaling = [](json rope) { return read([&](json& d) { d["rope_scaling"] = rope; }).model.rope_scaling; };
+  using kernels::RopeType;
+  EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 2.0}}).type, RopeType::linear);
+  EXPECT_EQ(scaling({{"type", "dynamic"}, {"factor", 2.0}}).type, RopeType::standard);  // up to the model's positions
+  const kernels::RopeScaling yarn = scaling({{"rope_type", "yarn"}, {"factor", 4}});
+  EXPECT_EQ(yarn.original_positions, 512);  // max_position_embeddings
+  EXPECT_NEAR(yarn.attention_factor, 0.1 * std::log(4.0) + 1, 1e-12);
+  EXPECT_NEAR(scaling({{"type", "yarn"}, {"factor", 4}, {"mscale", 2.0}, {"mscale_all_dim", 1.0}}).attention_factor,
+              (0.2 * std::log(4.0) + 1) / (0.1 * std::log(4.0) + 1), 1e-12);
+  EXPECT_GRADUS_ERROR(scaling({{"rope_type", "yarn"}}), corrupt, "rope_scaling has no factor");
+  EXPECT_GRADUS_ERROR(scaling({{"rope_type", "llama3"}, {"factor", 8}}), corrupt, "has no low_freq_factor");
+  EXPECT_GRADUS_ERROR(scaling({{"rope_type", "linear"}, {"factor", 0}}), invalid_argument, "factor is 0");
+  EXPECT_GRADUS_ERROR(scaling({{"rope_type", "yarn"}, {"factor", 4}, {"attention_factor", -1}}), invalid_argument,
+                      "attention_factor -1");
+  EXPECT_GRADUS_ERROR(scaling({{"rope_type", 3}}), corrupt, "rope_type");
+}
+
+TEST(ConfigJson, AFieldThatIsNullIsNotOneThatIsAbsent) {
+  const auto qwen3 = [](auto change) {
+    return read([&](json& d) {
+             d["model_type"] = "qwen3";
+             d["architectures"] = {"Qwen3ForCausalLM"};
+             change(d);
+           })
+        .model;
+  };
+  EXPECT_EQ(qwen3([](json& d) { d.erase("head_dim"); }).head_size, 128);
+  EXPECT_EQ(qwen3([](json& d) { d["head_dim"] = nullptr; }).head_size, 16);
+  EXPECT_EQ(qwen3([](json& d) { d["num_key_value_heads"] = nullptr; }).kv_heads, 6);
 }
 
 TEST(ConfigJson, RefusesMissingFieldsAndWrongTypesAsCorrupt) {

@@ -44,6 +44,18 @@ TEST(TransformerConfig, ImpossibleShapesAreNamedWithBothValues) {
   EXPECT_NE(message_of({.n_vocab = 9, .rope_theta = 0}).find("rope_theta 0"), std::string::npos);
 }
 
+TEST(TransformerConfig, WindowsAndRotationsAreChecked) {
+  EXPECT_NE(message_of({.n_vocab = 9, .window = -1}).find("window -1"), std::string::npos);
+  EXPECT_NE(message_of({.layers = 2, .n_vocab = 9, .window = 4, .windowed_layers = {true}}).find("1 layers"),
+            std::string::npos);
+  EXPECT_NE(message_of({.n_vocab = 9, .rope_scaling = {.type = kernels::RopeType::linear, .factor = 0.5}})
+                .find("factor is 0.5"),
+            std::string::npos);
+  const TransformerConfig some{.layers = 2, .n_vocab = 9, .window = 4, .windowed_layers = {false, true}};
+  EXPECT_FALSE(some.has_window(0));
+  EXPECT_TRUE(some.has_window(1));
+}
+
 TEST(TransformerConfig, HeadSizeMayBeFreeOfTheWidth) {
   EXPECT_EQ((TransformerConfig{.width = 100, .heads = 3, .head_size = 16, .n_vocab = 9}.resolved().head_size), 16);
 }

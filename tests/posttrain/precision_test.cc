@@ -124,5 +124,15 @@ TEST(MemoryPlan, SixteenBitsHalveActivationsAndPureTakesTwelveBytesAParameter) {
   EXPECT_NEAR(bytes_a_parameter(pure), 12, 0.01);
 }
 
+TEST(MemoryPlan, RanksShareMomentsAndMasterWeightsOut) {
+  const nn::TransformerConfig config{.layers = 8, .width = 512, .heads = 8, .n_vocab = 257, .max_positions = 512};
+  const MemoryPlan alone = plan_memory(config, Precision::bf16, {});
+  const MemoryPlan four = plan_memory(config, Precision::bf16, {.shares = 4});
+  EXPECT_EQ(four.shares, 4);
+  EXPECT_NEAR(static_cast<double>(four.moments), 0.25 * static_cast<double>(alone.moments), 8);
+  EXPECT_NEAR(static_cast<double>(four.master), 0.25 * static_cast<double>(alone.master), 4);
+  EXPECT_EQ(alone.total() - four.total(), alone.moments + alone.master - four.moments - four.master);
+}
+
 }  // namespace
 }  // namespace gradus::posttrain

@@ -88,11 +88,11 @@ TEST(Text, HeldOutBytesAreInNoTrainingWindow) {
     for (size_t at = 0; at + 8 <= t.size(); at += 8) held_out.insert(t.substr(at, 8));  // pieces begin at a line
   }
   ASSERT_GT(held_out.size(), 100u);
-  const WindowDraw windows(text.training(), 101);
+  const WindowDraw windows(text.training().ends, 101);
   std::set<std::string> seen;
   for (uint64_t i = 0; i < 3000; ++i) {
     Rng rng(1, Purpose::data, i);
-    std::string window = shown(windows.draw(rng));
+    std::string window = shown(windows.draw(rng).of(text.training().symbols));
     ASSERT_EQ(window.size(), 101u);
     for (size_t at = window.find('\n') + 1; at + 8 <= window.size(); at += 8) {
       if (window[at] == '|') ++at;
@@ -190,7 +190,8 @@ TEST(ConsecutiveWindows, PredictEverySymbolButTheFirstOfATextOnce) {
   side.ends = {1, 3, 13, 22, 31};  // of 1, 2, 10, 9 and 9 symbols
   for (const int64_t context : {1, 2, 3, 8, 100}) {
     std::vector<Symbol> predicted;
-    for (const std::span<const Symbol> w : consecutive_windows(side, context)) {
+    for (const Window& window : consecutive_windows(side.ends, context)) {
+      const std::span<const Symbol> w = window.of(side.symbols);
       EXPECT_GE(w.size(), 2u);
       EXPECT_LE(w.size(), static_cast<size_t>(context) + 1);
       predicted.insert(predicted.end(), w.begin() + 1, w.end());
@@ -207,12 +208,12 @@ TEST(WindowDraw, AllPlacesAreEquallyLikely) {
   TextSide side;
   for (Symbol s = 0; s < 20; ++s) side.symbols.push_back(s);
   side.ends = {2, 8, 9, 20};  // windows of 3: none, 4, none, 9
-  const WindowDraw windows(side, 3);
+  const WindowDraw windows(side.ends, 3);
   EXPECT_EQ(windows.n_windows(), 13);
   std::vector<int> counts(20, 0);
   for (uint64_t i = 0; i < 1300; ++i) {
     Rng rng(3, Purpose::test, i);
-    const std::span<const Symbol> w = windows.draw(rng);
+    const std::span<const Symbol> w = windows.draw(rng).of(side.symbols);
     ASSERT_EQ(w.size(), 3u);
     EXPECT_EQ(w[2], w[0] + 2);
     ++counts[w[0]];

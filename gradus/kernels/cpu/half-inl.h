@@ -155,6 +155,20 @@ HWY_INLINE V MulAddPairs(D d, V a, V b, V acc) {
 #endif
 }
 
+// The same with one pair from memory for all lanes of `a`, as an operand of the instruction: a load of its own would
+// take a slot of those that multiply.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V MulAddPairOfAll(D d, const float* a, V b, V acc) {
+#if HWY_TARGET == HWY_AVX3_DL
+  static_cast<void>(d);
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc.raw) : "v"(b.raw), "m"(*a));
+    return acc;
+  }
+#endif
+  return MulAddPairs(d, hn::Set(d, *a), b, acc);
+}
+
 }  // namespace gradus::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -33,7 +33,7 @@ inline void restore(optim::AdamW& optimiser, const std::string& prefix, const Na
   std::vector<Tensor> first, second;
   for (size_t i = 0; i < optimiser.parameters().size(); ++i) {
     const autograd::Parameter& p = *optimiser.parameters()[i];
-    const DType dtype = kernels::computed_in(p.weights().dtype());
+    const DType dtype = kernels::computed_in(p.weights_dtype());
     first.push_back(find_in(state, fmt::format("{}m.{}", prefix, i), p.value.shape(), dtype));
     second.push_back(find_in(state, fmt::format("{}v.{}", prefix, i), p.value.shape(), dtype));
   }

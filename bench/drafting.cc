@@ -1,0 +1,134 @@
+// `gradus bench drafting`: text continued with a model's Medusa heads in several ways, and without, in turns.
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "bench/alternation.h"
+#include "bench/bench.h"
+#include "gradus/core/error.h"
+#include "gradus/lm/cost_curve.h"
+#include "gradus/lm/medusa/drafter.h"
+#include "gradus/lm/sampler.h"
+#include "gradus/posttrain/held_out_text.h"
+#include "gradus/posttrain/train.h"
+
+namespace gradus::bench {
+
+namespace {
+
+constexpr int64_t kPromptTokens = 64;
+constexpr int64_t kMostRows = 64;
+
+struct Method {
+  std::string name;
+  bool drafts = true, heads = true;
+  lm::DraftingConfig config = {};
+  lm::Acceptance acceptance = lm::Acceptance::lossless;
+};
+
+std::vector<Method> methods(int64_t heads, const lm::StepCost& cost) {
+  using Shape = lm::DraftingConfig::Shape;
+  std::vector<int64_t> widths;  // 4, 2, 1, 1: 4 + 8 + 8 + 8 nodes
+  for (int64_t k = 0; k < heads; ++k) widths.push_back(k == 0 ? 4 : k == 1 ? 2 : 1);
+  return {
+      {.name = "plain", .drafts = false},
+      {.name = "chain", .config = {.shape = Shape::fixed, .choices = lm::chain_choices(heads)}},
+      {.name = "static tree", .config = {.shape = Shape::fixed, .choices = lm::cartesian_choices(widths)}},
+      {.name = "dynamic tree", .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost}},
+      {.name = "copies", .heads = false, .config = {.most_nodes = kMostRows, .cost = cost}},
+      {.name = "dynamic tree and copies", .config = {.most_nodes = kMostRows, .cost = cost}},
+      {.name = "typical", .config = {.most_nodes = kMostRows, .cost = cost}, .acceptance = lm::Acceptance::typical},
+  };
+}
+
+// One way of continuing all prompts.
+class Competitor {
+ public:
+  Competitor(lm::Model& model, lm::MedusaGuesser& guesser, const Method& method, const lm::SamplerConfig& sampling)
+      : method_(method),
+        drafter_(method.heads ? &guesser : nullptr, model.heads()->config().heads, method.config),
+        sampler_(model, configured(sampling, method), method.drafts ? &drafter_ : nullptr) {}
+
+  void run(std::span<const lm::SampleRequest> requests) { samples_ = sampler_.generate(requests); }
+
+  const Method& method() const { return method_; }
+  const lm::SamplerStats& stats() const { return sampler_.stats(); }
+  bool same_texts(const Competitor& other) const {
+    return std::ranges::equal(samples_, other.samples_, [](const lm::Sample& a, const lm::Sample& b) {
+      return a.tokens == b.tokens && a.log_probs == b.log_probs;
+    });
+  }
+
+ private:
+  static lm::SamplerConfig configured(lm::SamplerConfig sampling, const Method& method) {
+    sampling.acceptance = method.acceptance;
+    return sampling;
+  }
+
+  Method method_;
+  lm::MedusaDrafter drafter_;
+  lm::Sampler sampler_;
+  std::vector<lm::Sample> samples_;
+};
+
+}  // namespace
+
+void drafting(const DraftingOptions& options, const Sink& sink) {
+  lm::Model model = posttrain::load_model(options.model, options.precision);
+  require(model.heads() != nullptr,
+          "bench drafting: {} has no Medusa heads; train some: gradus train text/medusa model={} data={}",
+          options.model.string(), options.model.string(), options.data.string());
+  const posttrain::Text text(options.data);
+  const int64_t room = model.config().max_positions;
+  const int64_t prompt_tokens = std::min(kPromptTokens, room / 2);
+  const int64_t max_tokens = std::min(options.max_tokens, room - prompt_tokens);
+  const int64_t most = *std::ranges::max_element(options.batches);
+  std::vector<std::vector<int32_t>> prompts;
+  for (std::vector<int32_t>& window : posttrain::held_out_windows(text, model.tokenizer(), prompt_tokens, most)) {
+    window.resize(std::min(window.size(), static_cast<size_t>(prompt_tokens)));
+    prompts.push_back(std::move(window));
+  }
+  const lm::CostCurve curve = lm::measure_cost_curve(model, std::min(2 * kMostRows, room / 2));
+  const lm::StepCost cost = [&](int64_t rows) { return curve.ms(rows); };
+  lm::MedusaGuesser guesser(*model.heads(), model.draft_vocabulary());
+
+  for (const double temperature : options.temperatures) {
+    for (const int64_t batch : options.batches) {
+      std::vector<lm::SampleRequest> requests;
+      for (size_t i = 0; i < std::min(prompts.size(), static_cast<size_t>(batch)); ++i)
+        requests.push_back({prompts[i], i});
+      std::vector<std::unique_ptr<Competitor>> competitors;
+      Alternation rounds;
+      std::vector<Alternation::Id> ids;
+      for (const Method& m : methods(model.heads()->config().heads, cost)) {
+        competitors.push_back(std::make_unique<Competitor>(
+            model, guesser, m,
+            lm::SamplerConfig{.max_batch = batch, .max_tokens = max_tokens, .temperature = temperature, .seed = 1}));
+        ids.push_back(rounds.add([&requests, c = competitors.back().get()] { c->run(requests); }));
+      }
+      rounds.run(options.rounds);
+      for (size_t i = 0; i < competitors.size(); ++i) {
+        const Competitor& c = *competitors[i];
+        const lm::SamplerStats& s = c.stats();
+        const double seconds = rounds.median_s(ids[i]);
+        const auto trees = static_cast<double>(std::max<int64_t>(1, s.draft_steps));
+        const double kept = std::accumulate(s.accepted_at.begin(), s.accepted_at.end(), 0.0);
+        std::string positions;
+        for (size_t d = 0; d < std::min<size_t>(5, s.accepted_at.size()); ++d)
+          positions += fmt::format("{}{:.2f}", d > 0 ? " " : "", static_cast<double>(s.accepted_at[d]) / trees);
+        sink({{"temperature", temperature},
+              {"batch", static_cast<int64_t>(requests.size())},
+              {"method", c.method().name},
+              {"tokens_per_s", static_cast<double>(s.response_tokens) / seconds},
+              {"speed_up", rounds.median_s(ids[0]) / seconds},
+              {"steps", s.steps},
+              {"tokens_per_tree", s.draft_steps == 0 ? 1.0 : 1.0 + kept / trees},
+              {"nodes", static_cast<double>(s.drafted_tokens) / trees},
+              {"kept_at_depth", positions},
+              {"same_text", c.same_texts(*competitors[0])}});
+      }
+    }
+  }
+}
+
+}  // namespace gradus::bench

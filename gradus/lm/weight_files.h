@@ -1,0 +1,57 @@
+// The safetensors files of a Hugging Face model folder, mapped: model.safetensors alone, or the shards that
+// model.safetensors.index.json lists. Writing them is here, too.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gradus/core/safetensors.h"
+
+namespace gradus::lm {
+
+class WeightFiles {
+ public:
+  // Maps the files of `folder` (map_safetensors); one file stands before an index, as in `transformers`. Throws
+  // not_found when there are neither, unsupported when there are pickles instead, and corrupt what the files and the
+  // index give reason for: besides what safetensors.h and parse_weight_index say, a tensor in two shards, in another
+  // shard than the index has it, in none, or in one but not in the index.
+  explicit WeightFiles(const std::filesystem::path& folder);
+
+  const std::string& origin() const { return origin_; }  // the file or the index, for errors
+  const Tensor* find(const std::string& name) const;     // nullptr when there is none of this name
+  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
+  int64_t bytes() const;  // of all tensors
+
+ private:
+  void add_file(const std::filesystem::path& path, const std::map<std::string, std::string>* shard_of);
+
+  std::string origin_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+// The map from tensors to files of the text of model.safetensors.index.json. Throws corrupt when it is not JSON or has
+// no weight_map, or a name of a file is more than a name: each must end in .safetensors and lie in the folder itself.
+std::map<std::string, std::string> parse_weight_index(std::string_view text, std::string_view origin);
+
+// The numbers of `x`, which lies in a mapped file, in another floating-point format. Pages of the file leave this
+// process's memory as soon as they are converted.
+Tensor converted_from_file(const Tensor& x, DType dtype);
+
+// A tensor to be written, converted to `dtype` when its turn comes.
+struct StoredTensor {
+  std::string name;
+  Tensor values;
+  DType dtype;
+};
+
+// Writes model.safetensors, or shards of at most `shard_bytes` (each at least one tensor) and their index, when all
+// together are more; then deletes what an earlier model in `folder` had in the other layout. Files are replaced as
+// wholes.
+void write_weight_files(const std::filesystem::path& folder, const std::vector<StoredTensor>& tensors,
+                        int64_t shard_bytes);
+
+}  // namespace gradus::lm

@@ -1,0 +1,63 @@
+#include "gradus/posttrain/rollout_heads.h"
+
+#include <algorithm>
+
+namespace gradus::posttrain {
+
+namespace {
+
+constexpr int64_t kMostRows = 64;  // of a step with drafts
+
+// The trunk is not learned from while this lives.
+class FrozenTrunk {
+ public:
+  explicit FrozenTrunk(nn::Transformer& trunk) : trunk_(trunk) {
+    for (nn::Parameter* p : trunk_.parameters()) were_.push_back(std::exchange(p->frozen, true));
+  }
+  FrozenTrunk(const FrozenTrunk&) = delete;
+  FrozenTrunk& operator=(const FrozenTrunk&) = delete;
+  ~FrozenTrunk() {
+    for (size_t i = 0; i < were_.size(); ++i) trunk_.parameters()[i]->frozen = were_[i];
+  }
+
+ private:
+  nn::Transformer& trunk_;
+  std::vector<bool> were_;
+};
+
+}  // namespace
+
+RolloutHeads::RolloutHeads(lm::Model& model, const RolloutHeadsConfig& config, uint64_t seed)
+    : model_(model),
+      config_(config),
+      cost_(lm::measure_cost_curve(model, std::clamp<int64_t>(model.config().max_positions / 2, 1, kMostRows))),
+      guesser_(*model.heads(), model.draft_vocabulary()),
+      drafter_(&guesser_, model.heads()->config().heads,
+               {.most_nodes = kMostRows, .cost = [this](int64_t rows) { return cost_.ms(rows); }}),
+      optimiser_(model.heads()->parameters(), {.seed = seed}),
+      train_step_(optimiser_, {}),
+      loss_(model.transformer(), *model.heads(), config.max_rows) {
+  if (config.learning_rate > 0) model.heads()->allocate_gradients();
+}
+
+lm::Drafter& RolloutHeads::drafter() {
+  guesser_.refresh();
+  return drafter_;
+}
+
+double RolloutHeads::learn(std::span<const Rollout> rollouts, int64_t iteration) {
+  if (config_.learning_rate == 0) return 0;
+  const FrozenTrunk frozen(model_.transformer());
+  std::vector<TrainSequence> sequences;
+  for (const Rollout& r : rollouts) sequences.push_back(r.sequence());
+  const HeadsLoss::Weights weights = HeadsLoss::weights(*model_.heads(), 0.0, 1.0, config_.decay);
+  const std::vector<int64_t> n_targets = loss_.count_targets(sequences);
+  std::vector<double> losses(weights.size(), 0.0);
+  train_step_.run(iteration, config_.learning_rate,
+                  [&](int64_t, const auto& backward) { loss_.run(sequences, weights, n_targets, losses, backward); });
+  double sum = 0;
+  for (size_t i = 1; i < losses.size(); ++i) sum += losses[i];
+  return sum / static_cast<double>(losses.size() - 1);
+}
+
+}  // namespace gradus::posttrain

@@ -1,0 +1,195 @@
+#include "gradus/posttrain/medusa.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "gradus/lm/medusa/drafter.h"
+#include "gradus/lm/sampler.h"
+#include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/pretrain.h"
+#include "tests/core/expect_error.h"
+#include "tests/core/temporary_folder.h"
+#include "tests/posttrain/small_task.h"
+#include "tests/posttrain/small_text.h"
+
+namespace gradus::posttrain {
+namespace {
+
+using gradus::testing::TemporaryFolder;
+
+class OnText : public ::testing::Test {
+ protected:
+  // A model that has learned the text.
+  lm::Model trained_model(nn::Precision precision = nn::Precision::fp32) const {
+    lm::Model model = lm::Model::create(tiny_config(), lm::byte_tokenizer(), 1, precision);
+    Pretrain learner(model, text_,
+                     {.tokens = 40'000, .context = 32, .sequences = 8, .learning_rate = 1e-2, .held_out_tokens = 600},
+                     7);
+    while (!learner.done()) learner.step();
+    return model;
+  }
+  static MedusaTrainConfig small_budget(bool joint = false) {
+    return {.heads = 3, .joint = joint, .tokens = 30'000, .context = 32, .sequences = 8, .learning_rate = 1e-2};
+  }
+
+  const TemporaryFolder folder_;
+  const Text text_{write_small_text(folder_.path())};
+};
+using MedusaHeadsOnText = OnText;
+
+std::vector<Tensor> values_of(const std::vector<nn::Parameter*>& parameters) {
+  std::vector<Tensor> values;
+  for (const nn::Parameter* p : parameters) values.push_back(p->value.clone());
+  return values;
+}
+
+TEST_F(MedusaHeadsOnText, BeginAsTheModelsOwnHead) {
+  lm::Model model = trained_model();
+  for (const bool own : {false, true}) {
+    lm::MedusaHeads heads(model.transformer(), {.heads = 2, .own_outputs = own});
+    const Tensor x = kernels::random_tensor({3, model.config().width}, DType::f32, 1, 1.0);
+    nn::Tape tape(nn::Tape::Mode::inference);
+    for (int64_t k = 0; k < 2; ++k) {
+      EXPECT_TRUE(kernels::same_bits(heads.hidden(tape.constant(x), k).value(), x));
+      EXPECT_TRUE(kernels::same_bits(heads.output(k).value, model.transformer().head().value));
+    }
+  }
+}
+
+TEST_F(MedusaHeadsOnText, LearnWhatComesLaterAndLeaveTheModelAsItIs) {
+  lm::Model model = trained_model();
+  const std::vector<Tensor> before = values_of(model.transformer().parameters());
+  lm::MedusaHeads heads(model.transformer(), {.heads = 3});
+  const MedusaTrainConfig config = small_budget();
+  const HeadsQuality untrained = heads_quality(model, heads, text_, config.held_out());
+  {
+    MedusaLearner learner(model, heads, text_, config, 7);
+    double first = 0, last = 0;
+    while (!learner.done()) {
+      const Metrics m = learner.step();
+      last = metric(m, "loss");
+      if (first == 0) first = last;
+      double sum = 0;
+      for (int k = 1; k <= 3; ++k) sum += std::pow(0.8, k) * metric(m, fmt::format("head_{}_loss", k));
+      EXPECT_NEAR(sum, last, 1e-4 * last);
+    }
+    EXPECT_LT(last, 0.7 * first);
+  }
+  EXPECT_TRUE(same_bits(values_of(model.transformer().parameters()), before));
+  const HeadsQuality trained = heads_quality(model, heads, text_, config.held_out());
+  for (size_t k = 0; k < 3; ++k) {
+    EXPECT_GT(trained.top(k, 1), untrained.top(k, 1) + 0.1) << k;
+    EXPECT_GT(trained.top(k, 5), trained.top(k, 1));
+    EXPECT_LE(trained.top(k, 10), 1.0 + 1e-9);
+  }
+  EXPECT_GT(trained.chain_tokens(), 1.4);
+}
+
+TEST_F(MedusaHeadsOnText, JointTrainingMovesBothAndTheModelMoreSlowly) {
+  lm::Model model = trained_model();
+  lm::MedusaHeads heads(model.transformer(), {.heads = 3});
+  const double before = held_out_loss(model, text_, {.context = 32, .tokens = 600}).bits_per_byte();
+  const std::vector<Tensor> weights = values_of(model.transformer().parameters());
+  {
+    MedusaLearner learner(model, heads, text_, small_budget(true), 7);
+    EXPECT_GT(metric(learner.step(), "trunk_loss"), 0.1);
+    while (!learner.done()) learner.step();
+  }
+  EXPECT_FALSE(same_bits(values_of(model.transformer().parameters()), weights));
+  EXPECT_LT(held_out_loss(model, text_, {.context = 32, .tokens = 600}).bits_per_byte(), before + 0.02);
+  for (const nn::Parameter* p : model.transformer().parameters()) EXPECT_EQ(p->rate, 1.0);
+}
+
+TEST_F(MedusaHeadsOnText, SaveStepsAndNotOneBitOfTheTextIsAnother) {
+  for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
+    lm::Model model = trained_model(precision);
+    lm::MedusaHeads heads(model.transformer(), {.heads = 3});
+    MedusaLearner learner(model, heads, text_, small_budget(), 7);
+    while (!learner.done()) learner.step();
+    lm::MedusaGuesser guesser(heads);
+    const std::vector<int32_t> prompt = model.tokenizer().encode("the cat sees");
+    std::vector<lm::SampleRequest> requests;
+    for (uint64_t i = 0; i < 5; ++i) requests.push_back({prompt, i});
+    const int64_t widths[] = {3, 2};
+    for (const double temperature : {0.0, 1.0}) {
+      lm::Sampler plain(model, {.max_tokens = 50, .temperature = temperature});
+      const std::vector<lm::Sample> want = plain.generate(requests);
+      for (const lm::DraftingConfig& config :
+           {lm::DraftingConfig{}, lm::DraftingConfig{.repetitions = false},
+            lm::DraftingConfig{.shape = lm::DraftingConfig::Shape::fixed, .choices = lm::chain_choices(3)},
+            lm::DraftingConfig{.shape = lm::DraftingConfig::Shape::fixed, .choices = lm::cartesian_choices(widths)}}) {
+        for (const int64_t max_batch : {1, 5}) {
+          lm::MedusaDrafter drafter(&guesser, 3, config);
+          lm::Sampler drafting(model, {.max_batch = max_batch, .max_tokens = 50, .temperature = temperature}, &drafter);
+          const std::vector<lm::Sample> got = drafting.generate(requests);
+          for (size_t i = 0; i < got.size(); ++i) {
+            EXPECT_EQ(got[i].tokens, want[i].tokens);
+            EXPECT_EQ(got[i].log_probs, want[i].log_probs);
+          }
+          if (temperature == 0 && max_batch == 5) {
+            EXPECT_LT(drafting.stats().steps, 0.75 * static_cast<double>(plain.stats().steps));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MedusaHeadsOnText, ADraftVocabularyDraftsNothingElse) {
+  lm::Model model = trained_model();
+  lm::MedusaHeads heads(model.transformer(), {.heads = 2});
+  lm::MedusaGuesser all(heads), some(heads, {'e', 't', ' '});
+  const Tensor x = kernels::random_tensor({4, model.config().width}, DType::f32, 1, 1.0);
+  const auto from_all = all.guess(x, 257), from_some = some.guess(x, 10);
+  for (size_t i = 0; i < from_some.size(); ++i) {
+    ASSERT_EQ(from_some[i].size(), 3u);
+    std::vector<int32_t> order;  // of the three among all
+    for (const lm::Candidate& c : from_all[i]) {
+      if (c.token == 'e' || c.token == 't' || c.token == ' ') order.push_back(c.token);
+    }
+    for (size_t j = 0; j < 3; ++j) EXPECT_EQ(from_some[i][j].token, order[j]);
+    EXPECT_NEAR(from_some[i][0].p + from_some[i][1].p + from_some[i][2].p, 1, 1e-5);
+  }
+}
+
+// Reinforcement learning with heads: they draft and learn, and the policy's run is the same to the bit.
+TEST(RolloutHeads, ChangeNotOneBitOfTheRun) {
+  const FirstBit task;
+  const K15Config config{
+      .iterations = 3, .prompts = 6, .samples = 4, .minibatches = 3, .learning_rate = 1e-3, .max_tokens = 12};
+  lm::Model plain = tiny_model(task), with_heads = tiny_model(task);
+  with_heads.add_heads({.heads = 3});
+  const std::vector<Tensor> untrained = values_of(with_heads.heads()->parameters());
+  K15 a(plain, task, config, 7), b(with_heads, task, config, 7);
+  double steps = 0, kept = 0;
+  while (!a.done()) {
+    const Metrics m = a.iterate(), n = b.iterate();
+    ASSERT_EQ(a.rollouts().rollouts.size(), b.rollouts().rollouts.size());
+    for (size_t i = 0; i < a.rollouts().rollouts.size(); ++i) {
+      EXPECT_EQ(a.rollouts().rollouts[i].tokens, b.rollouts().rollouts[i].tokens);
+      EXPECT_EQ(a.rollouts().rollouts[i].log_probs, b.rollouts().rollouts[i].log_probs);
+    }
+    EXPECT_EQ(metric(n, "mismatch_max"), 0.0);
+    EXPECT_EQ(metric(m, "delta_mean"), metric(n, "delta_mean"));
+    EXPECT_GT(metric(n, "heads_loss"), 0.0);
+    steps += metric(n, "sampler_steps");
+    kept += metric(n, "kept_drafts");
+  }
+  EXPECT_TRUE(same_bits(weights_of(plain), weights_of(with_heads)));
+  EXPECT_FALSE(same_bits(values_of(with_heads.heads()->parameters()), untrained));
+  EXPECT_GT(steps, 0);
+  EXPECT_GE(kept, 0);
+}
+
+TEST(MedusaConfigs, ThatMakeNoSenseAreErrors) {
+  for (const MedusaTrainConfig& bad :
+       {MedusaTrainConfig{.heads = 0}, MedusaTrainConfig{.heads = 100}, MedusaTrainConfig{.layers = 0},
+        MedusaTrainConfig{.heads = 5, .context = 6}, MedusaTrainConfig{.trunk_rate = 0},
+        MedusaTrainConfig{.decay = 1.5}, MedusaTrainConfig{.tokens = 0}}) {
+    EXPECT_GRADUS_ERROR(bad.check(), invalid_argument, "");
+  }
+}
+
+}  // namespace
+}  // namespace gradus::posttrain
