@@ -48,17 +48,6 @@ void collect(const fs::path& folder, std::vector<fs::path>& files) {
   if (error) unreadable(folder, error);
 }
 
-std::vector<fs::path> files_of(const fs::path& path) {
-  const fs::file_status status = status_of(path);
-  if (fs::is_regular_file(status)) return {path};
-  require(fs::is_directory(status), "{}: neither a file nor a folder; give one with text", path.string());
-  std::vector<fs::path> files;
-  collect(path, files);
-  require(!files.empty(), "{}: no file in this folder (names that begin with a dot are passed over)", path.string());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 struct Piece {
   std::string_view bytes;
   bool begins_file = false, ends_file = false;
@@ -73,7 +62,7 @@ struct Bytes {
 
 Bytes read_all(const fs::path& path) {
   Bytes bytes;
-  for (const fs::path& file : files_of(path)) {
+  for (const fs::path& file : text_files(path)) {
     std::error_code error;
     const auto size = static_cast<int64_t>(fs::file_size(file, error));
     if (error) unreadable(file, error);
@@ -145,6 +134,17 @@ uint64_t hash_of(const std::vector<Piece>& pieces) {
 }
 
 }  // namespace
+
+std::vector<fs::path> text_files(const fs::path& path) {
+  const fs::file_status status = status_of(path);
+  if (fs::is_regular_file(status)) return {path};
+  require(fs::is_directory(status), "{}: neither a file nor a folder; give one with text", path.string());
+  std::vector<fs::path> files;
+  collect(path, files);
+  require(!files.empty(), "{}: no file in this folder (names that begin with a dot are passed over)", path.string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
 
 int64_t Text::piece_bytes(int64_t total_bytes) {
   int64_t size = 8192;

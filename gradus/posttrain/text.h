@@ -25,10 +25,14 @@ struct TextSide {
   int64_t pieces = 0;
 };
 
+// The file `path`, or every file below the folder `path` in the order of their paths. Names that begin with a dot are
+// passed over, and so are folders that are reached through a link. Throws not_found or io, naming the path, and
+// invalid_argument when there is no file.
+std::vector<std::filesystem::path> text_files(const std::filesystem::path& path);
+
 class Text {
  public:
-  // Reads the file `path`, or every file below the folder `path` in the order of their paths, whatever bytes they hold.
-  // Names that begin with a dot are passed over, and so are folders that are reached through a link. Each file is cut
+  // Reads text_files(path), whatever bytes they hold. Each file is cut
   // into pieces of piece_bytes(total); a piece is held out when content_hash(piece) % 16 == 0, so equal pieces are on
   // one side wherever they stand. When that leaves one side empty, the pieces with the smallest hash are held out, or
   // those with the largest are trained on.

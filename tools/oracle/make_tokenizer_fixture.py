@@ -6,6 +6,7 @@ Writes tests/fixtures/tokenizer/:
   encodings.json         {"alphabet", "eos", "pad", "cases": [{"text", "ids", "decoded", "decoded_without_special"}]}
   byte_tokenizer.json, byte_encodings.json    the same of bytes: {"eos", "cases": [...]}
   texts.json             texts of many scripts and of fuzzed Unicode
+  training.json          {STYLE: {"vocab": tokens in order of id, "merges"}} that BpeTrainer learns from the texts
   FAMILY/                a small vocabulary with the pipeline of each model family: tokenizer.json, tokenizer_config.json, and expected.json, what
                          becomes of each text: {"ids", "decoded"}, "plain" ids where special tokens are text and differ, "special" ids with the
                          tokens around a text (of the first), "skipped" text without special tokens where it differs
@@ -18,6 +19,7 @@ import random
 
 import tokenizer_families as families
 import tokenizers
+from check_training import STYLES
 
 ALPHABET = "0123456+-*#>=|$ \n\t\"\\<pad\u00e9e\u0301\u4e2d\U0001f642"
 EOS = "$"
@@ -125,6 +127,26 @@ def make_families(out):
         write_compact(folder / "expected.json", expected)
 
 
+def make_training(out):
+    texts = json.loads((out / "texts.json").read_text())
+    file = out / "training.txt"  # of lines, as the trainer reads files
+    file.write_text("\n".join(texts), newline="")
+    learned = {}
+    for style, (normalizer, pre_tokenizer, n_special) in STYLES.items():
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        if normalizer is not None:
+            tokenizer.normalizer = normalizer
+        tokenizer.pre_tokenizer = pre_tokenizer
+        alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+        size = 600 - n_special
+        trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train([str(file)], trainer)
+        model = json.loads(tokenizer.to_str())["model"]
+        learned[style] = {"vocab": list(model["vocab"]), "merges": model["merges"]}
+    file.unlink()
+    write_compact(out / "training.json", learned)
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,6 +164,7 @@ def main():
     document = {"eos": BYTE_EOS, "cases": cases_of(byte_level, BYTE_TEXTS)}
     (out / "byte_encodings.json").write_text(json.dumps(document, indent=1) + "\n")
     make_families(out)
+    make_training(out)
     print(f"{len(TEXTS)} and {len(BYTE_TEXTS)} cases")
 
 

@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -126,10 +127,9 @@ struct Apply {
 
 }  // namespace
 
-void check_length(std::size_t n_bytes) {
-  if (n_bytes <= kLongestText) return;
-  fail(ErrorCode::exhausted, "tokenizer: its steps make a text of {} bytes; at most {} are possible", n_bytes,
-       kLongestText);
+void check_length(std::size_t n_bytes, std::size_t most) {
+  if (n_bytes <= most) return;
+  fail(ErrorCode::exhausted, "tokenizer: its steps make a text of {} bytes; at most {} are possible", n_bytes, most);
 }
 
 std::string replace_all(std::string_view text, const Replacement& replacement) {
@@ -160,8 +160,12 @@ std::string replace_all(std::string_view text, const Replacement& replacement) {
 }
 
 Normalized Normalizer::operator()(std::string_view text) const {
+  const std::size_t most = std::min(kLongestText, 100 * text.size() + 4096);
   Normalized n{std::string(text)};
-  for (const NormalizerStep& step : steps) std::visit(Apply{n}, step);
+  for (const NormalizerStep& step : steps) {
+    std::visit(Apply{n}, step);
+    check_length(n.text.size(), most);
+  }
   return n;
 }
 

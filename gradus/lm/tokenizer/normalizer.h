@@ -21,9 +21,9 @@ struct Replacement {
 // Throws exhausted when the result is longer than kLongestText.
 std::string replace_all(std::string_view text, const Replacement& replacement);
 
-// No text of a tokenizer grows beyond this; files of others could make it grow with each step.
+// Files of others could make a text grow with each step. Throws exhausted beyond `most` bytes.
 inline constexpr std::size_t kLongestText = std::size_t{1} << 30;
-void check_length(std::size_t n_bytes);  // throws exhausted
+void check_length(std::size_t n_bytes, std::size_t most = kLongestText);
 
 struct NormalForm {
   bool compatible = false;  // NFKC, else NFC
@@ -52,7 +52,10 @@ struct Normalizer {
   std::vector<NormalizerStep> steps;
 
   bool is_identity() const { return steps.empty(); }
-  Normalized operator()(std::string_view text) const;  // valid UTF-8
+
+  //   text  valid UTF-8
+  // Throws exhausted when the steps make it longer by a factor that no published file comes near.
+  Normalized operator()(std::string_view text) const;
   bool operator==(const Normalizer&) const = default;
 };
 
