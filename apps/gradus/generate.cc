@@ -1,14 +1,17 @@
-// gradus generate RUN|MODEL --prompt TEXT [--temperature T] [--seed N] [--max-tokens N] [--samples K]
+// gradus generate RUN|MODEL --prompt TEXT [--chat] [--temperature T] [--seed N] [--max-tokens N] [--samples K]
 //     [--top-k K] [--top-p P] [--min-p P] [--repetition-penalty R] [--stop TEXT ...] [--no-drafts] [--tree TREE]
 //     [--typical] [--precision NAME] [--json]
 #include <cmath>
+#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/gradus/command.h"
 #include "gradus/core/file.h"
+#include "gradus/core/json.h"
 #include "gradus/core/memory.h"
+#include "gradus/lm/chat_template.h"
 #include "gradus/lm/cost_curve.h"
 #include "gradus/lm/medusa/drafter.h"
 #include "gradus/lm/memory_plan.h"
@@ -27,7 +30,9 @@ struct GenerateOptions {
   uint64_t seed = 0;
   int64_t max_tokens = 128;
   int64_t samples = 1;
-  lm::DrawFilters filters;
+  bool chat = false;
+  std::optional<int64_t> top_k;
+  std::optional<double> top_p, min_p, repetition_penalty;
   std::vector<std::string> stop;
   std::string medusa;
   bool no_drafts = false, typical = false;
@@ -40,17 +45,18 @@ struct GenerateOptions {
 void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("RUN|MODEL", o.model, "model folder, or run folder (its latest checkpoint)")->required();
   command.add_option("--prompt", o.prompt, "the text to continue, as the model was trained to see it")->required();
+  command.add_flag("--chat", o.chat, "the prompt is what a user says, put into the model's chat template");
   command.add_option("--temperature", o.temperature, "0 = greedy [what the model's generation_config.json says, or 1]")
       ->check(at_least(0));
   command.add_option("--seed", o.seed, "key of the random numbers")->capture_default_str();
   command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(at_least(1))->capture_default_str();
   command.add_option("--samples", o.samples, "answers to draw")->check(at_least(1))->capture_default_str();
-  command.add_option("--top-k", o.filters.top_k, "draw among the K likeliest tokens only; 0 = all")->check(at_least(0));
-  command.add_option("--top-p", o.filters.top_p, "draw among the likeliest that reach P together")
+  command.add_option("--top-k", o.top_k, "draw among the K likeliest tokens only; 0 = all")->check(at_least(0));
+  command.add_option("--top-p", o.top_p, "draw among the likeliest that reach P together")
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--min-p", o.filters.min_p, "draw among those at least P times as likely as the likeliest")
+  command.add_option("--min-p", o.min_p, "draw among those at least P times as likely as the likeliest")
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--repetition-penalty", o.filters.repetition_penalty, "above 1: the text's own tokens less often");
+  command.add_option("--repetition-penalty", o.repetition_penalty, "above 1: the text's own tokens less often");
   command.add_option("--stop", o.stop, "end the answer where it comes to contain this text; may be repeated");
   command.add_option("--medusa", o.medusa,
                      "Medusa heads that draft, in any published layout [the model's own, if any]");
@@ -79,6 +85,39 @@ void tell_memory(const GenerateOptions& o) {
   if (o.verbose || plan.total() >= kWorthALine) print_error(fmt::format("{} {}", o.model, to_text(plan, available)));
 }
 
+// What the options say, and else the model's own generation_config.json.
+lm::DrawFilters filters_of(const GenerateOptions& o, const lm::GenerationDefaults& model) {
+  const lm::DrawFilters off;
+  const auto chosen = [](const auto& option, const auto& of_model, auto otherwise) {
+    return option ? *option : of_model.value_or(otherwise);
+  };
+  return {.top_k = chosen(o.top_k, model.top_k, off.top_k),
+          .top_p = chosen(o.top_p, model.top_p, off.top_p),
+          .min_p = chosen(o.min_p, model.min_p, off.min_p),
+          .repetition_penalty = chosen(o.repetition_penalty, model.repetition_penalty, off.repetition_penalty)};
+}
+
+std::vector<int32_t> prompt_ids(const GenerateOptions& o, const lm::Tokenizer& tokenizer) {
+  if (!o.chat) return tokenizer.encode(o.prompt, {.add_special = true});
+  const std::filesystem::path folder = posttrain::model_folder_of(o.model);
+  const std::optional<std::string> source = lm::read_chat_template(folder);
+  if (!source) {
+    fail(ErrorCode::not_found, "generate: {} has no chat template; leave --chat out and write the prompt as a whole",
+         folder.string());
+  }
+  const auto token = [&](std::optional<int32_t> id) { return id ? tokenizer.token(*id) : std::string(); };
+  const std::time_t now = std::time(nullptr);
+  std::tm here{};
+  localtime_r(&now, &here);
+  const nlohmann::json messages = {{{"role", "user"}, {"content", o.prompt}}};
+  const lm::Rendered chat = lm::ChatTemplate(*source).render({.messages = write_json(messages),
+                                                              .add_generation_prompt = true,
+                                                              .bos_token = token(tokenizer.bos_id()),
+                                                              .eos_token = token(tokenizer.eos_id()),
+                                                              .now = here});
+  return lm::encode_chat(tokenizer, chat);
+}
+
 lm::DraftingConfig drafting_of(const GenerateOptions& o, int64_t heads) {
   using Shape = lm::DraftingConfig::Shape;
   if (o.tree == "dynamic") return {};
@@ -91,7 +130,7 @@ int generate(const GenerateOptions& o, Output& out) {
   if (!o.precision.empty()) or_usage_error([&] { return nn::precision_from_name(o.precision); });
   tell_memory(o);
   lm::Model model = posttrain::load_model(o.model, o.precision);
-  const std::vector<int32_t> prompt = model.tokenizer().encode(o.prompt);
+  const std::vector<int32_t> prompt = prompt_ids(o, model.tokenizer());
   const int64_t room = model.config().max_positions - static_cast<int64_t>(prompt.size());
   std::vector<lm::SampleRequest> requests;
   for (int64_t i = 0; i < o.samples; ++i) requests.push_back({prompt, static_cast<uint64_t>(i)});
@@ -111,7 +150,7 @@ int generate(const GenerateOptions& o, Output& out) {
                       {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)),
                        .temperature = o.temperature.value_or(model.generation().sampling_temperature().value_or(1.0)),
                        .seed = o.seed,
-                       .filters = o.filters,
+                       .filters = filters_of(o, model.generation()),
                        .stop = o.stop,
                        .acceptance = o.typical ? lm::Acceptance::typical : lm::Acceptance::lossless},
                       drafter ? &*drafter : nullptr);
