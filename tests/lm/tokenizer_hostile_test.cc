@@ -92,8 +92,7 @@ TEST(HostileTokenizer, ExpressionsThatAreNoneAreRefused) {
 }
 
 TEST(HostileTokenizer, ExpressionsThatBacktrackWithoutEndGiveUp) {
-  const Tokenizer t =
-      read("qwen2", [](json& d) { d["pre_tokenizer"]["pretokenizers"][0] = regex_split("(a|a)+$"); });
+  const Tokenizer t = read("qwen2", [](json& d) { d["pre_tokenizer"]["pretokenizers"][0] = regex_split("(a|a)+$"); });
   EXPECT_GRADUS_ERROR(t.encode(std::string(60, 'a') + "b"), exhausted, "gave up on a text of 61 bytes");
 }
 
