@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kPromptTokens = 64;
 constexpr int64_t kMostRows = 64;
+constexpr int64_t kLeastTexts = 8;  // continued in a round, whatever the batch
 
 struct Method {
   std::string name;
@@ -82,7 +83,7 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
   const int64_t room = model.config().max_positions;
   const int64_t prompt_tokens = std::min(kPromptTokens, room / 2);
   const int64_t max_tokens = std::min(options.max_tokens, room - prompt_tokens);
-  const int64_t most = *std::ranges::max_element(options.batches);
+  const int64_t most = std::max(kLeastTexts, *std::ranges::max_element(options.batches));
   std::vector<std::vector<int32_t>> prompts;
   for (std::vector<int32_t>& window : posttrain::held_out_windows(text, model.tokenizer(), prompt_tokens, most)) {
     window.resize(std::min(window.size(), static_cast<size_t>(prompt_tokens)));
@@ -95,7 +96,8 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
   for (const double temperature : options.temperatures) {
     for (const int64_t batch : options.batches) {
       std::vector<lm::SampleRequest> requests;
-      for (size_t i = 0; i < std::min(prompts.size(), static_cast<size_t>(batch)); ++i)
+      const auto texts = static_cast<size_t>(std::max(batch, kLeastTexts));
+      for (size_t i = 0; i < std::min(prompts.size(), texts); ++i)
         requests.push_back({prompts[i], i});
       std::vector<std::unique_ptr<Competitor>> competitors;
       Alternation rounds;
@@ -117,7 +119,7 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
         for (size_t d = 0; d < std::min<size_t>(5, s.accepted_at.size()); ++d)
           positions += fmt::format("{}{:.2f}", d > 0 ? " " : "", static_cast<double>(s.accepted_at[d]) / trees);
         sink({{"temperature", temperature},
-              {"batch", static_cast<int64_t>(requests.size())},
+              {"batch", batch},
               {"method", c.method().name},
               {"tokens_per_s", static_cast<double>(s.response_tokens) / seconds},
               {"speed_up", rounds.median_s(ids[0]) / seconds},
