@@ -1,5 +1,6 @@
 #include "gradus/lm/tree_planner.h"
 
+#include <algorithm>
 #include <queue>
 
 #include "gradus/kernels/attention.h"
@@ -93,6 +94,27 @@ class Growth {
 
 }  // namespace
 
+namespace {
+
+// Whether nodes of the largest chance there is could pay at all: what most steps of a large batch find out.
+bool could_pay(std::span<const TextGuesses> texts, int64_t rows, int64_t most_nodes, const StepCost& cost) {
+  double largest = 0;
+  for (const TextGuesses& t : texts) {
+    if (t.deepest < 1) continue;
+    if (!t.at_depth.empty() && !t.at_depth[0].empty()) largest = std::max(largest, t.at_depth[0][0].chance);
+    if (!t.path.empty()) largest = std::max(largest, t.path[0].chance);
+  }
+  const auto n = static_cast<double>(texts.size());
+  const auto n_rows = rows + static_cast<int64_t>(texts.size());
+  const double plain = n / cost(n_rows);
+  for (int64_t nodes = 1; nodes <= most_nodes; ++nodes) {
+    if ((n + static_cast<double>(nodes) * largest) / cost(n_rows + nodes) > plain) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 TreePlan plan_trees(std::span<const TextGuesses> texts, std::span<const int32_t> lasts, int64_t rows,
                     int64_t most_nodes, const StepCost& cost) {
   Growth growth(texts, lasts);
@@ -100,6 +122,7 @@ TreePlan plan_trees(std::span<const TextGuesses> texts, std::span<const int32_t>
   TreePlan best{.tokens = static_cast<double>(n), .milliseconds = cost(rows + n)};
   size_t best_nodes = 0;
   double tokens = best.tokens;
+  if (!could_pay(texts, rows, most_nodes, cost)) most_nodes = 0;
   for (int64_t nodes = 1; nodes <= most_nodes; ++nodes) {
     const double chance = growth.grow();
     if (chance == 0) break;

@@ -160,6 +160,8 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
       }
     }
   }
+  const auto is_empty = [](const TextGuesses& g) { return g.at_depth.empty() && g.path.empty(); };
+  if (std::ranges::all_of(guesses, is_empty)) return;
   TreePlan plan = plan_trees(guesses, lasts, rows, config_.most_nodes, config_.cost);
   const double gain =
       plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) / plan.milliseconds;
