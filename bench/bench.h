@@ -100,8 +100,9 @@ inline constexpr int64_t kCurveContext = 128;
 const std::vector<std::string>& decode_shapes();
 void decode(const DecodeOptions& options, const Sink& sink);
 
-// Held-out text continued with a model's Medusa heads, eight texts or more, so many at once: without drafts, with a chain,
-// a static tree, the tree that pays most, copies of what stood before, both, and typical acceptance, in turns. Rows:
+// Held-out text continued with a model's Medusa heads, eight texts or more, so many at once: without drafts, with a
+// chain, a static tree, the tree that pays most, copies of what stood before, both, and typical acceptance, in turns.
+// Rows:
 //   speed_up         to plain decoding in the same rounds, medians
 //   tokens_per_tree  tokens that a tree gave, the one that is drawn anyway included
 //   nodes            drafted, of a tree

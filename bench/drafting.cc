@@ -97,8 +97,7 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
     for (const int64_t batch : options.batches) {
       std::vector<lm::SampleRequest> requests;
       const auto texts = static_cast<size_t>(std::max(batch, kLeastTexts));
-      for (size_t i = 0; i < std::min(prompts.size(), texts); ++i)
-        requests.push_back({prompts[i], i});
+      for (size_t i = 0; i < std::min(prompts.size(), texts); ++i) requests.push_back({prompts[i], i});
       std::vector<std::unique_ptr<Competitor>> competitors;
       Alternation rounds;
       std::vector<Alternation::Id> ids;

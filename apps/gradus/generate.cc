@@ -52,8 +52,7 @@ void declare(CLI::App& command, GenerateOptions& o) {
   command.add_option("--max-tokens", o.max_tokens, "longest answer")->check(at_least(1))->capture_default_str();
   command.add_option("--samples", o.samples, "answers to draw")->check(at_least(1))->capture_default_str();
   command.add_option("--top-k", o.top_k, "draw among the K likeliest tokens only; 0 = all")->check(at_least(0));
-  command.add_option("--top-p", o.top_p, "draw among the likeliest that reach P together")
-      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--top-p", o.top_p, "draw among the likeliest that reach P together")->check(CLI::Range(0.0, 1.0));
   command.add_option("--min-p", o.min_p, "draw among those at least P times as likely as the likeliest")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--repetition-penalty", o.repetition_penalty, "above 1: the text's own tokens less often");

@@ -58,6 +58,7 @@ Json parse_row(std::string_view text, const Place& place) {
 constexpr std::array<std::string_view, 4> kPromptNames = {"prompt", "question", "problem", "input"};
 constexpr std::array<std::string_view, 2> kAnswerNames = {"answer", "label"};
 constexpr std::string_view kResponseName = "response";
+constexpr const char* kMessagesName = "messages";
 
 std::string column_names(const Json& row) {
   std::string names;
@@ -80,6 +81,11 @@ std::string find_column(const Json& row, const std::string& configured, std::spa
 }
 
 void detect_columns(const Json& row, const DatasetConfig& config, const Place& place, Dataset& data) {
+  const bool has_prompt = std::ranges::any_of(kPromptNames, [&](auto name) { return row.contains(std::string(name)); });
+  if (config.prompt_column.empty() && !has_prompt && row.contains(kMessagesName)) {
+    data.prompt_column = data.answer_column = data.response_column = kMessagesName;
+    return;
+  }
   data.prompt_column = find_column(row, config.prompt_column, kPromptNames, place);
   data.answer_column = find_column(row, config.answer_column, kAnswerNames, place);
   if (data.prompt_column.empty()) place.corrupt("no prompt; add a field `prompt` or `question`");
@@ -118,6 +124,32 @@ Problem to_problem(const Json& row, std::string_view line, const Dataset& data, 
   }
   p.demonstration = text_of(row, data.response_column, false, place).value_or("");
   return p;
+}
+
+// The problems of a chat: a reply each.
+std::vector<Problem> to_chat_problems(const Json& row, std::string_view line, const Place& place) {
+  const auto messages = row.find(kMessagesName);
+  if (messages == row.end() || !messages->is_array() || messages->empty())
+    place.corrupt("`{}` is missing, empty or no list; every row needs one", kMessagesName);
+  std::vector<Problem> problems;
+  Json before = Json::array();
+  for (const Json& message : *messages) {
+    const bool is_message = message.is_object() && message.contains("role") && message["role"].is_string() &&
+                            message.contains("content") && message["content"].is_string();
+    if (!is_message) place.corrupt("a message is {} but must have `role` and `content`, both strings", message.dump());
+    if (message["role"] == "assistant" && !before.empty()) {
+      Problem& p = problems.emplace_back();
+      p.difficulty = 1;
+      p.row = std::string(line);
+      p.place = fmt::format("{}:{}", place.path.string(), place.line);
+      p.text = p.messages = before.dump();
+      p.answer = p.demonstration = message["content"].get<std::string>();
+      if (trim(p.demonstration).empty()) place.corrupt("a reply of the assistant is empty");
+    }
+    before.push_back(message);
+  }
+  if (problems.empty()) place.corrupt("no message of the role assistant after others; there is nothing to learn");
+  return problems;
 }
 
 // One prompt always goes one way, and a small file has both sides.
@@ -165,6 +197,13 @@ Dataset read_dataset(const DatasetConfig& config) {
     const Json row = parse_row(text, place);
     if (data.problems.empty()) detect_columns(row, config, place, data);
     any_response = any_response || row.contains(data.response_column);
+    if (data.prompt_column == kMessagesName) {
+      for (Problem& p : to_chat_problems(row, trim(text), place)) {
+        data.problems.push_back(std::move(p));
+        data.lines.push_back(line);
+      }
+      continue;
+    }
     data.problems.push_back(to_problem(row, trim(text), data, config, place));
     data.lines.push_back(line);
   }

@@ -13,7 +13,9 @@ namespace gradus::posttrain {
 struct DatasetConfig {
   std::filesystem::path path = {};
   // Names of the columns. Empty: the first of prompt, question, problem, input that the first row has; of answer,
-  // label; and response, which any row may have.
+  // label; and response, which any row may have. A file whose first row has `messages` and no prompt is one of chats:
+  // a list of {"role", "content"} in each row, of which every reply of the role "assistant" is a problem of its own,
+  // the messages before it its prompt and the reply its answer and response.
   std::string prompt_column = {};
   std::string answer_column = {};
   std::string response_column = {};

@@ -143,8 +143,7 @@ HeadsQuality heads_quality(lm::Model& model, lm::MedusaHeads& heads, const Text&
   lm::MedusaGuesser guesser(heads);
   nn::Tape tape(nn::Tape::Mode::inference);
   const int64_t n_windows = (config.tokens + config.context - 1) / config.context;
-  for (const std::vector<int32_t>& window :
-       held_out_windows(text, model.tokenizer(), config.context, n_windows)) {
+  for (const std::vector<int32_t>& window : held_out_windows(text, model.tokenizer(), config.context, n_windows)) {
     if (window.size() < n_heads + 2) continue;
     nn::TokenBatch batch;
     batch.append(std::span(window).first(window.size() - n_heads - 1));

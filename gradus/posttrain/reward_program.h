@@ -61,6 +61,12 @@ class ProgramJudgedTask final : public Task {
   Problem make(Rng& rng, int difficulty) const override { return task_->make(rng, difficulty); }
   Problem make_for_warm_up(Rng& rng, int difficulty) const override { return task_->make_for_warm_up(rng, difficulty); }
   std::string prompt(const Problem& p) const override { return task_->prompt(p); }
+  std::vector<int32_t> encode_prompt(const Problem& p, const lm::Tokenizer& tokenizer) const override {
+    return task_->encode_prompt(p, tokenizer);
+  }
+  std::vector<int32_t> encode_response(std::string_view response, const lm::Tokenizer& tokenizer) const override {
+    return task_->encode_response(response, tokenizer);
+  }
   std::string name() const override { return task_->name(); }
   std::string about() const override { return task_->about(); }
   std::pair<int, int> difficulties() const override { return task_->difficulties(); }

@@ -13,7 +13,7 @@ RolloutBatch make_rollouts(lm::Model& model, const Task& task, std::vector<Probl
   const lm::Tokenizer& tokenizer = model.tokenizer();
   std::vector<std::vector<int32_t>> prompts;
   std::vector<lm::SampleRequest> requests;
-  for (const Problem& p : problems) prompts.push_back(tokenizer.encode(task.prompt(p)));
+  for (const Problem& p : problems) prompts.push_back(task.encode_prompt(p, tokenizer));
   for (const std::vector<int32_t>& prompt : prompts) {
     for (int64_t j = 0; j < config.samples; ++j) requests.push_back({prompt, config.first_sequence + requests.size()});
   }

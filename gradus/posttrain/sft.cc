@@ -83,9 +83,9 @@ Metrics Sft::step() {
   for (int64_t i = 0; i < config_.sequences; ++i) {
     Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
     const Problem problem = make_warm_up_problem(task_, rng, curriculum_.draw(rng, fraction()));
-    std::vector<int32_t> sequence = tokenizer.encode(task_.prompt(problem));
+    std::vector<int32_t> sequence = task_.encode_prompt(problem, tokenizer);
     const auto prompt_tokens = static_cast<int64_t>(sequence.size());
-    const std::vector<int32_t> response = tokenizer.encode(task_.demonstration(problem, rng));
+    const std::vector<int32_t> response = task_.encode_response(task_.demonstration(problem, rng), tokenizer);
     sequence.insert(sequence.end(), response.begin(), response.end());
     sequence.push_back(tokenizer.eos_id());
     n_tokens += static_cast<int64_t>(sequence.size());

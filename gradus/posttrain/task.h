@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gradus/core/rng.h"
+#include "gradus/lm/tokenizer/tokenizer.h"
 
 namespace gradus::posttrain {
 
@@ -21,8 +22,9 @@ struct Problem {
   std::string answer;         // the reference answer
   std::string demonstration;  // a worked response to imitate in the warm-up; "" when there is none
   int difficulty = 0;
-  std::string row;      // the user's own row as JSON, for reward programs; "" when there is none
-  std::string place{};  // where it stands, for errors: "data.jsonl:3"; "" when it was made up
+  std::string row;         // the user's own row as JSON, for reward programs; "" when there is none
+  std::string messages{};  // of a chat: the list of messages before the response, as JSON; then `text` is the same
+  std::string place{};     // where it stands, for errors: "data.jsonl:3"; "" when it was made up
 
   // content_hash(text).
   uint64_t hash() const;
@@ -54,6 +56,14 @@ class Task {
 
   // The text that the model continues. Ends in something that tells the model that its turn begins.
   virtual std::string prompt(const Problem& p) const = 0;
+
+  // The same as tokens, and those of a response to imitate, without the end-of-text token.
+  virtual std::vector<int32_t> encode_prompt(const Problem& p, const lm::Tokenizer& tokenizer) const {
+    return tokenizer.encode(prompt(p));
+  }
+  virtual std::vector<int32_t> encode_response(std::string_view response, const lm::Tokenizer& tokenizer) const {
+    return tokenizer.encode(response);
+  }
 
   // The reward of one response.
   virtual Reward judge(const Problem& p, std::string_view answer) const = 0;

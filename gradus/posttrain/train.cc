@@ -67,14 +67,23 @@ std::vector<Problem> problems_to_check(const Task& task, const TrainConfig& conf
   return problems;
 }
 
-// The tokens of `text`, a part of `p`. A model that was trained on other texts may lack characters.
-int64_t count_tokens(const lm::Model& model, const Problem& p, std::string_view part, std::string_view text) {
+// The tokens of a part of `p`. A model that was trained on other texts may lack characters.
+int64_t count_tokens(const Problem& p, std::string_view part, const std::function<std::vector<int32_t>()>& encode) {
   try {
-    return static_cast<int64_t>(model.tokenizer().encode(text).size());
+    return static_cast<int64_t>(encode().size());
   } catch (const Error& e) {
     fail(e.code(), "{}{}: {}; take data that the model was trained to read, or another model",
          p.place.empty() ? "" : p.place + ": ", part, e.what());
   }
+}
+
+int64_t prompt_tokens(const lm::Model& model, const Task& task, const Problem& p) {
+  return count_tokens(p, "prompt", [&] { return task.encode_prompt(p, model.tokenizer()); });
+}
+
+int64_t response_tokens(const lm::Model& model, const Task& task, const Problem& p, std::string_view part,
+                        std::string_view text) {
+  return count_tokens(p, part, [&] { return task.encode_response(text, model.tokenizer()); });
 }
 
 // What a model cannot read, or has no room for, is said before hours are spent.
@@ -83,14 +92,14 @@ void check_fits(const lm::Model& model, const Task& task, const TrainConfig& con
   const std::string_view remedy = config.model.empty() ? "raise architecture.max_positions or " : "";
   for (const Problem& p : problems_to_check(task, config)) {
     const std::string place = p.place.empty() ? "" : p.place + ": ";
-    const int64_t prompt = count_tokens(model, p, "prompt", task.prompt(p));
+    const int64_t prompt = prompt_tokens(model, task, p);
     require(prompt + config.k15.max_tokens <= room,
             "{}a prompt of {} tokens and an answer of up to {} (k15.max_tokens) do not fit the model's {} positions; "
             "{}lower k15.max_tokens",
             place, prompt, config.k15.max_tokens, room, remedy);
-    if (config.reward.empty()) count_tokens(model, p, "answer", p.answer);  // one that could never be given
+    if (config.reward.empty()) response_tokens(model, task, p, "answer", p.answer);  // one that could never be given
     if (p.demonstration.empty() || !wants_warm_up(config, task)) continue;
-    const int64_t response = count_tokens(model, p, "response", p.demonstration);
+    const int64_t response = response_tokens(model, task, p, "response", p.demonstration);
     const auto widest = static_cast<int64_t>(config.sft.stretch * static_cast<double>(prompt + response + 1));
     require(widest <= room,
             "{}a prompt of {} tokens and a response of {}, stretched {} times (sft.stretch), do not fit the model's {} "
@@ -121,8 +130,7 @@ SftConfig warm_up_of(const TrainConfig& config, const lm::Model& model, const Ta
   for (const Problem& p : task.all_problems()) {
     if (task.is_held_out(p) || p.demonstration.empty()) continue;
     ++n_demonstrations;
-    n_tokens +=
-        count_tokens(model, p, "prompt", task.prompt(p)) + count_tokens(model, p, "response", p.demonstration) + 1;
+    n_tokens += prompt_tokens(model, task, p) + response_tokens(model, task, p, "response", p.demonstration) + 1;
   }
   if (n_demonstrations == 0) return sft;
   if (sft.passes > 0) sft.tokens = std::min(sft.tokens, sft.passes * n_tokens);

@@ -7,9 +7,11 @@
 
 #include "gradus/core/edit_distance.h"
 #include "gradus/core/error.h"
+#include "gradus/lm/chat_template.h"
 #include "gradus/posttrain/reward_program.h"
 #include "gradus/posttrain/tasks/chain.h"
 #include "gradus/posttrain/tasks/jsonl.h"
+#include "gradus/posttrain/train.h"
 
 namespace gradus::posttrain {
 
@@ -146,6 +148,22 @@ optim::LossScalerConfig TrainConfig::loss_scaling() const {
   return loss_scale == 0 ? optim::LossScalerConfig::automatic() : optim::LossScalerConfig::fixed(loss_scale);
 }
 
+namespace {
+
+std::optional<lm::ChatTemplate> chat_template_of_model(const TrainConfig& c) {
+  if (!c.jsonl.chat) return std::nullopt;
+  require(!c.model.empty(), "jsonl.chat=true takes the chat template of a model; give model=DIR");
+  const std::filesystem::path folder = model_folder_of(c.model);
+  const std::optional<std::string> source = lm::read_chat_template(folder);
+  if (!source) {
+    fail(ErrorCode::not_found, "model {} has no chat template; leave jsonl.chat out, or give a model that has one",
+         folder.string());
+  }
+  return lm::ChatTemplate(*source);
+}
+
+}  // namespace
+
 std::shared_ptr<const Task> make_task(const TrainConfig& c) {
   c.check();
   GRADUS_CHECK(!c.pretrains());
@@ -160,7 +178,8 @@ std::shared_ptr<const Task> make_task(const TrainConfig& c) {
                                                         .answer_required = c.reward.empty()},
                                                .prompt_end = c.jsonl.prompt_end,
                                                .answer_mark = c.jsonl.answer_mark,
-                                               .judged_by_program = !c.reward.empty()});
+                                               .judged_by_program = !c.reward.empty(),
+                                               .chat = chat_template_of_model(c)});
   }
   if (c.reward.empty()) return task;
   const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(c.reward_timeout_s * 1000));

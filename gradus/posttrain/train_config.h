@@ -55,9 +55,11 @@ struct JsonlSection {
   std::string prompt_column, answer_column, response_column;
   std::string prompt_end = "\n";
   std::string answer_mark = "=";
+  bool chat = false;
 
   template <class F>
   void fields(F& f) {
+    f("chat", chat, "put prompts, and rows of messages, into the chat template of model=");
     f("prompt_column", prompt_column, "\"\" = the first of prompt, question, problem, input");
     f("answer_column", answer_column, "\"\" = the first of answer, label");
     f("response_column", response_column, "\"\" = response");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -284,6 +285,72 @@ TEST(Jsonl, ExampleFileIsReadAndItsResponsesAreRight) {
   EXPECT_EQ(task.alphabet(), "\n +0123456789=");
   Rng rng(1, Purpose::test);
   for (const Problem& p : task.all_problems()) EXPECT_TRUE(task.judge(p, task.demonstration(p, rng)).correct);
+}
+
+const char* const kTemplate =
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant] {% "
+    "endif %}";
+
+const char* const kChats =
+    R"({"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."},{"role":"user","content":"2+2?"},{"role":"assistant","content":"=4"}]}
+{"messages":[{"role":"user","content":"Bye"},{"role":"assistant","content":"See you."}]}
+)";
+
+TEST(JsonlChat, EveryReplyIsAProblemBehindTheMessagesBeforeIt) {
+  const Jsonl task = load(kChats, {.chat = lm::ChatTemplate(kTemplate)});
+  const lm::Tokenizer tokenizer = lm::byte_tokenizer();
+  const std::vector<Problem> problems = task.all_problems();
+  ASSERT_EQ(problems.size(), 3u);
+  const auto seen = [&](const Problem& p) { return tokenizer.decode(task.encode_prompt(p, tokenizer)); };
+  EXPECT_EQ(seen(problems[0]), "[system] Be brief.\n[user] Hi\n[assistant] ");
+  EXPECT_EQ(seen(problems[1]), "[system] Be brief.\n[user] Hi\n[assistant] Hello.\n[user] 2+2?\n[assistant] ");
+  EXPECT_EQ(seen(problems[2]), "[user] Bye\n[assistant] ");
+  EXPECT_EQ(problems[1].demonstration, "=4");
+  EXPECT_TRUE(task.judge(problems[1], "=4").correct);
+  EXPECT_FALSE(task.judge(problems[1], "=5").correct);
+}
+
+TEST(JsonlChat, APromptIsWhatAUserSays) {
+  const Jsonl task = load(kTwoRows, {.chat = lm::ChatTemplate(kTemplate)});
+  const lm::Tokenizer tokenizer = lm::byte_tokenizer();
+  EXPECT_EQ(tokenizer.decode(task.encode_prompt(task.all_problems()[0], tokenizer)), "[user] 1+1\n[assistant] ");
+  EXPECT_TRUE(task.judge(task.all_problems()[0], "one and one =2").correct);
+}
+
+TEST(JsonlChat, WhatIsSaidIsNeverASpecialToken) {
+  const std::string end = "<|endoftext|>";
+  const std::string rows =
+      fmt::format(R"({{"messages":[{{"role":"user","content":"{0}"}},{{"role":"assistant","content":"a{0}b"}}]}}
+{{"messages":[{{"role":"user","content":"x"}},{{"role":"assistant","content":"y"}}]}}
+)",
+                  end);
+  const Jsonl task = load(rows, {.chat = lm::ChatTemplate("{{ eos_token }}{{ messages[0].content }}")});
+  const lm::Tokenizer tokenizer = lm::byte_tokenizer(end);
+  const std::vector<int32_t> prompt = task.encode_prompt(task.all_problems()[0], tokenizer);
+  EXPECT_EQ(std::ranges::count(prompt, tokenizer.eos_id()), 1);  // the template's own
+  EXPECT_EQ(prompt.size(), 1 + end.size());
+  const std::vector<int32_t> reply = task.encode_response(task.all_problems()[0].demonstration, tokenizer);
+  EXPECT_EQ(std::ranges::count(reply, tokenizer.eos_id()), 0);
+}
+
+TEST(JsonlChat, BadRowsAreNamed) {
+  const auto message = [](const std::string& rows, bool chat = true) {
+    JsonlConfig config;
+    if (chat) config.chat = lm::ChatTemplate(kTemplate);
+    try {
+      load(rows, config);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(message(kChats, false), HasSubstr("set jsonl.chat=true"));
+  const std::string good =
+      R"({"messages":[{"role":"user","content":"Bye"},{"role":"assistant","content":"See you."}]})";
+  EXPECT_THAT(message(good + "\n{\"messages\":[]}\n"), HasSubstr(":2: `messages` is missing, empty or no list"));
+  EXPECT_THAT(message(good + "\n{\"messages\":[{\"role\":\"user\"}]}\n"), HasSubstr("must have `role` and `content`"));
+  EXPECT_THAT(message(good + "\n{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n"),
+              HasSubstr("no message of the role assistant"));
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 #include "gradus/posttrain/tasks/jsonl.h"
 
+#include <nlohmann/json.hpp>
+
 #include "gradus/core/error.h"
+#include "gradus/core/json.h"
 #include "gradus/posttrain/reward.h"
 
 namespace gradus::posttrain {
@@ -42,7 +45,12 @@ void fit_to_mark(Problem& p, const std::string& mark, const std::string& place) 
 Jsonl::Jsonl(JsonlConfig config) : config_(std::move(config)), data_(read_dataset(dataset_config(config_))) {
   for (size_t i = 0; i < data_.problems.size(); ++i) {
     Problem& p = data_.problems[i];
-    if (!config_.judged_by_program) {
+    if (!p.messages.empty() && !config_.chat) {
+      fail(ErrorCode::invalid_argument,
+           "{}: rows of `messages` need a chat template; set jsonl.chat=true, and model=DIR with one",
+           config_.data.path.string());
+    }
+    if (!config_.judged_by_program && p.messages.empty()) {
       fit_to_mark(p, config_.answer_mark, fmt::format("{}:{}", config_.data.path.string(), data_.lines[i]));
     }
     if (data_.held_out[i]) held_out_.insert(p.hash());
@@ -76,7 +84,27 @@ bool Jsonl::is_held_out(const Problem& p) const {
   return held_out_.contains(p.hash());
 }
 
+std::vector<int32_t> Jsonl::encode_prompt(const Problem& p, const lm::Tokenizer& tokenizer) const {
+  if (!config_.chat) return Task::encode_prompt(p, tokenizer);
+  const auto token = [&](std::optional<int32_t> id) { return id ? tokenizer.token(*id) : std::string(); };
+  // The day that published templates take where they are not told one: a run does not depend on when it runs.
+  std::tm day{};
+  day.tm_year = 2024 - 1900, day.tm_mon = 6, day.tm_mday = 26, day.tm_wday = 5, day.tm_yday = 207;
+  const nlohmann::json said = {{{"role", "user"}, {"content", p.text}}};
+  const lm::Rendered rendered = config_.chat->render({.messages = p.messages.empty() ? write_json(said) : p.messages,
+                                                      .add_generation_prompt = true,
+                                                      .bos_token = token(tokenizer.bos_id()),
+                                                      .eos_token = token(tokenizer.eos_id()),
+                                                      .now = day});
+  return lm::encode_chat(tokenizer, rendered);
+}
+
+std::vector<int32_t> Jsonl::encode_response(std::string_view response, const lm::Tokenizer& tokenizer) const {
+  return tokenizer.encode(response, {.special_as_text = config_.chat.has_value()});
+}
+
 std::string Jsonl::prompt(const Problem& p) const {
+  if (config_.chat) return p.text;
   return p.text.ends_with(config_.prompt_end) ? p.text : p.text + config_.prompt_end;
 }
 
@@ -85,6 +113,10 @@ std::string Jsonl::demonstration(const Problem& p, Rng&) const {
 }
 
 Reward Jsonl::judge(const Problem& p, std::string_view answer) const {
+  if (!p.messages.empty()) {
+    const bool same = answers_match(answer, p.answer);
+    return {.value = same ? 1.0 : 0.0, .correct = same, .components = {}};
+  }
   const auto said = text_after_mark(answer, config_.answer_mark);
   const bool correct = said && answers_match(*said, p.answer);
   return {.value = correct ? 1.0 : 0.0, .correct = correct, .components = {}};

@@ -2,6 +2,9 @@
 // prompt end; its answer is the text after the last answer mark, right if it equals the row's answer as text or number.
 #pragma once
 
+#include <optional>
+
+#include "gradus/lm/chat_template.h"
 #include "gradus/posttrain/dataset.h"
 #include "gradus/posttrain/task.h"
 
@@ -13,6 +16,8 @@ struct JsonlConfig {
   std::string answer_mark = "=";  // "": the whole response is the answer
   // A program judges (reward_program.h): rows need no answer, and responses are taken as they are.
   bool judged_by_program = false;
+  // Prompts are what a user says: they, and chats, are put into this template. Rows of chats need it.
+  std::optional<lm::ChatTemplate> chat = {};
 };
 
 class Jsonl final : public Task {
@@ -34,6 +39,8 @@ class Jsonl final : public Task {
   bool has_demonstrations() const override { return !demonstrated_.empty(); }
 
   std::string prompt(const Problem& p) const override;
+  std::vector<int32_t> encode_prompt(const Problem& p, const lm::Tokenizer& tokenizer) const override;
+  std::vector<int32_t> encode_response(std::string_view response, const lm::Tokenizer& tokenizer) const override;
   std::string demonstration(const Problem& p, Rng& rng) const override;
   Reward judge(const Problem& p, std::string_view answer) const override;  // wrong without the answer mark
 
