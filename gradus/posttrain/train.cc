@@ -29,13 +29,20 @@ TrainConfig config_from(std::string text, const std::filesystem::path& directory
   return run::read_config<TrainConfig>({{run::RunPaths{directory}.config().string(), std::move(text)}}, {});
 }
 
+lm::Tokenizer tokenizer_of(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "tokenizer.json", names = folder / "tokenizer_config.json";
+  return lm::parse_tokenizer_json(read_file(file), file.string(),
+                                  std::filesystem::exists(names) ? read_file(names) : std::string());
+}
+
 // What a run learns from: a task's problems, or plain text.
 struct Material {
   std::shared_ptr<const Task> task;
   std::shared_ptr<const Text> text;
 
   std::string about() const { return text ? text->about() : task->about(); }
-  lm::Tokenizer tokenizer() const {
+  lm::Tokenizer tokenizer(const TrainConfig& config) const {
+    if (!config.tokenizer.empty()) return tokenizer_of(config.tokenizer);
     return text ? lm::byte_tokenizer() : lm::character_tokenizer(task->alphabet(), task->end_of_text());
   }
 };
@@ -165,7 +172,7 @@ MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn:
 nn::TransformerConfig shape_of(const TrainConfig& config, const Material& material) {
   if (!config.model.empty()) return lm::read_config(model_folder_of(config.model)).model;
   nn::TransformerConfig shape = config.architecture.shape;
-  shape.n_vocab = material.tokenizer().n_vocab();
+  shape.n_vocab = material.tokenizer(config).n_vocab();
   return shape;
 }
 
@@ -369,7 +376,7 @@ TrainSummary begin(const std::filesystem::path& directory, const TrainConfig& co
                    std::vector<std::string> command_line, const TrainObserver& observer, run::Ranks* ranks) {
   const Material material = read_material(config);
   check_memory(config, shape_of(config, material), observer, ranks);
-  lm::Model model = make_model(config, material.tokenizer());
+  lm::Model model = make_model(config, material.tokenizer(config));
   check_can_learn(model, material, config);
   run::Run run = run::begin_run(ranks, directory,
                                 {.seed = static_cast<uint64_t>(config.seed),
@@ -412,7 +419,7 @@ TrainSummary go_on(run::ResumedRun& resumed, const TrainConfig& config, std::vec
   check_memory(config, shape_of(config, material), {}, ranks);
   const std::string origin = fmt::format("checkpoint of step {}", resumed.checkpoint.step);
   TrainState state = parse_train_state(resumed.checkpoint.state, origin);
-  lm::Model model = model_of(resumed.checkpoint, config, material.tokenizer(), state, origin);
+  lm::Model model = model_of(resumed.checkpoint, config, material.tokenizer(config), state, origin);
   if (observer.on_note)
     observer.on_note(fmt::format("run {}: goes on after step {}", directory, resumed.checkpoint.step));
   return work(resumed.run, model, material, config, observer, std::move(state), &resumed.checkpoint, ranks);

@@ -61,6 +61,10 @@ void check_fits_together(const TrainConfig& c) {
   require(reads_data || c.data.empty(), "data={} is only read by the tasks jsonl and text, not by {}", c.data, c.task);
   require(c.task != "jsonl" || !c.data.empty(), "the task jsonl needs data=FILE.jsonl; the format is in docs/data.md");
   require(!c.pretrains() || !c.data.empty(), "the task text needs data=PATH, a file or a folder with text");
+  require(
+      c.tokenizer.empty() || (c.pretrains() && c.model.empty()),
+      "tokenizer={} is for a new model on text; a model that is given has its own, and problems are read by character",
+      c.tokenizer);
   require(!c.pretrains() || c.reward.empty(), "reward={} judges answers, and text has none; leave it out", c.reward);
   require(!c.pretrains() || !c.model.empty() || c.pretrain.context <= c.architecture.shape.max_positions,
           "pretrain.context {} is longer than architecture.max_positions {}; lower the one or raise the other",

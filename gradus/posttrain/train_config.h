@@ -107,6 +107,7 @@ struct TrainConfig {
   std::string precision = "fp32";
   double loss_scale = 0;
   std::string model;
+  std::string tokenizer;
   std::string data;
   std::string reward;
   double reward_timeout_s = 60;
@@ -131,6 +132,8 @@ struct TrainConfig {
     f("precision", precision, "fp64, fp32, bf16, fp16 or bf16-pure: what it computes and keeps weights in");
     f("loss_scale", loss_scale, "of fp16: a fixed factor, or 0 = dynamic, from 65536");
     f("model", model, "folder of a model to start from; \"\" = a new one");
+    f("tokenizer", tokenizer,
+      "of a new model on text: a folder with tokenizer.json (`gradus tokenizer train`); none = bytes");
     f("data", data, "the rows of task jsonl; the file or folder of task text");
     f("reward", reward, "a program that judges answers; \"\" = the task does");
     f("reward_timeout_s", reward_timeout_s, "deadline of the program for one batch, in seconds");
