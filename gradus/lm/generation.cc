@@ -110,7 +110,7 @@ bool Generation::begin(size_t request) {
   r.pages = match.pages;
   for (const int32_t page : match.pages) pool_.share(page);
   if (match.partial > 0) {
-    r.pages.push_back(take_page());
+    r.pages.push_back(take_page());  // in a full cache perhaps the very page, forgotten
     cache_.copy_page(match.partial_page, r.pages.back());
   }
   r.n_cached = match.tokens();

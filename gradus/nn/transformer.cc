@@ -161,6 +161,7 @@ void KeyValueCache::keep_drafted(std::span<const int32_t> rows, const kernels::A
 }
 
 void KeyValueCache::copy_page(int32_t from, int32_t to) {
+  if (from == to) return;
   for (kernels::KeyValuePages& pages : layers) {
     for (Tensor* x : {&pages.keys, &pages.values}) x->rows(to, to + 1).copy_from(x->rows(from, from + 1));
   }
