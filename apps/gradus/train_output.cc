@@ -305,7 +305,9 @@ void TrainOutput::show_summary(const posttrain::TrainSummary& s) {
   text += fmt::format("\nThe run is in {} and took {}.", run, run::format_duration(s.state.elapsed_s));
   if (!s.pictures.empty()) text += fmt::format(" A picture of it: {}", s.pictures.front().string());
   text += "\nNext:\n";
-  if (!s.examples.empty()) {
+  if (s.config.jsonl.chat) {
+    text += fmt::format("  {} generate {} --chat --prompt TEXT\n", program, run);
+  } else if (!s.examples.empty()) {
     text += fmt::format("  {} generate {} --prompt {}\n", program, run, shell_quoted(s.examples.front().prompt));
   }
   text += fmt::format("  {} eval {}\n", program, run);

@@ -306,6 +306,7 @@ TEST(JsonlChat, EveryReplyIsAProblemBehindTheMessagesBeforeIt) {
   EXPECT_EQ(seen(problems[1]), "[system] Be brief.\n[user] Hi\n[assistant] Hello.\n[user] 2+2?\n[assistant] ");
   EXPECT_EQ(seen(problems[2]), "[user] Bye\n[assistant] ");
   EXPECT_EQ(problems[1].demonstration, "=4");
+  EXPECT_EQ(task.prompt(problems[1]), "system: Be brief.\nuser: Hi\nassistant: Hello.\nuser: 2+2?");
   EXPECT_TRUE(task.judge(problems[1], "=4").correct);
   EXPECT_FALSE(task.judge(problems[1], "=5").correct);
 }

@@ -104,6 +104,14 @@ std::vector<int32_t> Jsonl::encode_response(std::string_view response, const lm:
 }
 
 std::string Jsonl::prompt(const Problem& p) const {
+  if (!p.messages.empty()) {  // to be read by people; what the model reads is encode_prompt
+    std::string shown;
+    for (const nlohmann::json& m : nlohmann::json::parse(p.messages)) {
+      if (!shown.empty()) shown += '\n';
+      shown += fmt::format("{}: {}", m["role"].get<std::string>(), m["content"].get<std::string>());
+    }
+    return shown;
+  }
   if (config_.chat) return p.text;
   return p.text.ends_with(config_.prompt_end) ? p.text : p.text + config_.prompt_end;
 }
