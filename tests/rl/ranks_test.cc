@@ -1,5 +1,6 @@
 // Deep agents trained by several ranks, which are threads: the same bits as by one.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -359,7 +360,8 @@ class RankRuns : public ::testing::Test {
 
   NamedTensors state_of(const std::string& name) { return load_run(root_ / name).agent->state(); }
 
-  const std::filesystem::path root_ = std::filesystem::path(::testing::TempDir()) / "rank_runs";
+  const std::filesystem::path root_ =
+      std::filesystem::path(::testing::TempDir()) / fmt::format("rank_runs_{}", ::getpid());
 };
 
 TEST_F(RankRuns, AreTheSameOnAnyNumberOfRanks) {
