@@ -5,12 +5,30 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gradus/lm/medusa/heads.h"
 #include "gradus/posttrain/likelihood.h"
 
 namespace gradus::posttrain {
+
+// Gradients end at the trunk's hidden states while this lives.
+class FrozenTrunk {
+ public:
+  explicit FrozenTrunk(nn::Transformer& trunk) : trunk_(trunk) {
+    for (nn::Parameter* p : trunk_.parameters()) were_.push_back(std::exchange(p->frozen, true));
+  }
+  FrozenTrunk(const FrozenTrunk&) = delete;
+  FrozenTrunk& operator=(const FrozenTrunk&) = delete;
+  ~FrozenTrunk() {
+    for (size_t i = 0; i < were_.size(); ++i) trunk_.parameters()[i]->frozen = were_[i];
+  }
+
+ private:
+  nn::Transformer& trunk_;
+  std::vector<bool> were_;
+};
 
 class HeadsLoss {
  public:

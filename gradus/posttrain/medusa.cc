@@ -63,27 +63,18 @@ MedusaLearner::MedusaLearner(lm::Model& model, lm::MedusaHeads& heads, const Tex
     model.transformer().allocate_gradients();
     for (nn::Parameter* p : model.transformer().parameters()) p->rate = config.trunk_rate;
   } else {
-    freeze(true);
+    frozen_.emplace(model.transformer());
   }
 }
 
 MedusaLearner::~MedusaLearner() {
-  freeze(false);
   for (nn::Parameter* p : model_.transformer().parameters()) p->rate = 1;
 }
 
-void MedusaLearner::freeze(bool frozen) {
-  for (nn::Parameter* p : model_.transformer().parameters()) p->frozen = frozen;
-}
-
 Metrics MedusaLearner::step() {
-  std::vector<std::vector<int32_t>> windows;
+  const std::vector<std::vector<int32_t>> windows =
+      draw_windows(windows_, text_, seed_, state_.step * config_.sequences, config_.sequences);
   std::vector<TrainSequence> sequences;
-  for (int64_t i = 0; i < config_.sequences; ++i) {
-    Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
-    const std::span<const int32_t> ids = windows_.draw(rng).of(text_.ids);
-    windows.emplace_back(ids.begin(), ids.end());
-  }
   for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
   const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};
   const double learning_rate = budget.learning_rate(state_.tokens);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "gradus/lm/medusa/heads.h"
@@ -90,8 +91,6 @@ class MedusaLearner {
   run::TrainStep& train_step() { return train_step_; }
 
  private:
-  void freeze(bool frozen);
-
   lm::Model& model_;
   lm::MedusaHeads& heads_;
   MedusaTrainConfig config_;
@@ -103,6 +102,7 @@ class MedusaLearner {
   run::TrainStep train_step_;
   MedusaState state_;
   HeadsLoss loss_;
+  std::optional<FrozenTrunk> frozen_;  // unless joint
 };
 
 // How good heads are on held-out text: what share of the tokens is among their first guesses.

@@ -69,13 +69,9 @@ Pretrain::Pretrain(lm::Model& model, const Text& text, const PretrainConfig& con
 }
 
 Metrics Pretrain::step() {
-  std::vector<std::vector<int32_t>> windows;
+  const std::vector<std::vector<int32_t>> windows =
+      draw_windows(windows_, text_, seed_, state_.step * config_.sequences, config_.sequences);
   std::vector<TrainSequence> sequences;
-  for (int64_t i = 0; i < config_.sequences; ++i) {
-    Rng rng(seed_, Purpose::data, static_cast<uint64_t>(state_.step * config_.sequences + i));
-    const std::span<const int32_t> ids = windows_.draw(rng).of(text_.ids);
-    windows.emplace_back(ids.begin(), ids.end());
-  }
   for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
 
   const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};

@@ -8,23 +8,6 @@ namespace {
 
 constexpr int64_t kMostRows = 64;  // of a step with drafts
 
-// The trunk is not learned from while this lives.
-class FrozenTrunk {
- public:
-  explicit FrozenTrunk(nn::Transformer& trunk) : trunk_(trunk) {
-    for (nn::Parameter* p : trunk_.parameters()) were_.push_back(std::exchange(p->frozen, true));
-  }
-  FrozenTrunk(const FrozenTrunk&) = delete;
-  FrozenTrunk& operator=(const FrozenTrunk&) = delete;
-  ~FrozenTrunk() {
-    for (size_t i = 0; i < were_.size(); ++i) trunk_.parameters()[i]->frozen = were_[i];
-  }
-
- private:
-  nn::Transformer& trunk_;
-  std::vector<bool> were_;
-};
-
 }  // namespace
 
 RolloutHeads::RolloutHeads(lm::Model& model, const RolloutHeadsConfig& config, uint64_t seed)

@@ -44,6 +44,17 @@ TokenSide tokenize(const TextSide& side, const lm::Tokenizer& tokenizer) {
   return out;
 }
 
+std::vector<std::vector<int32_t>> draw_windows(const WindowDraw& windows, const TokenSide& side, uint64_t seed,
+                                               int64_t first, int64_t n) {
+  std::vector<std::vector<int32_t>> drawn;
+  for (int64_t i = first; i < first + n; ++i) {
+    Rng rng(seed, Purpose::data, static_cast<uint64_t>(i));
+    const std::span<const int32_t> ids = windows.draw(rng).of(side.ids);
+    drawn.emplace_back(ids.begin(), ids.end());
+  }
+  return drawn;
+}
+
 std::vector<std::vector<int32_t>> held_out_windows(const Text& text, const lm::Tokenizer& tokenizer, int64_t context,
                                                    int64_t n) {
   const TokenSide side = tokenize(text.held_out(), tokenizer);
