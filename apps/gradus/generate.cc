@@ -12,8 +12,7 @@
 #include "gradus/core/json.h"
 #include "gradus/core/memory.h"
 #include "gradus/lm/chat_template.h"
-#include "gradus/lm/cost_curve.h"
-#include "gradus/lm/medusa/drafter.h"
+#include "gradus/lm/medusa/model_drafter.h"
 #include "gradus/lm/memory_plan.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/train.h"
@@ -134,17 +133,8 @@ int generate(const GenerateOptions& o, Output& out) {
   std::vector<lm::SampleRequest> requests;
   for (int64_t i = 0; i < o.samples; ++i) requests.push_back({prompt, static_cast<uint64_t>(i)});
   if (!o.medusa.empty()) model.load_heads(o.medusa, true);
-  std::optional<lm::MedusaGuesser> guesser;
-  std::optional<lm::CostCurve> cost;
-  std::optional<lm::MedusaDrafter> drafter;
-  if (model.heads() != nullptr && !o.no_drafts) {
-    const int64_t heads = model.heads()->config().heads;
-    lm::DraftingConfig drafting = drafting_of(o, heads);
-    guesser.emplace(*model.heads(), model.draft_vocabulary());
-    cost.emplace(lm::measure_cost_curve(model, std::clamp<int64_t>(room, 1, 64)));
-    drafting.cost = [&](int64_t rows) { return cost->ms(rows); };
-    drafter.emplace(&*guesser, heads, drafting);
-  }
+  std::optional<lm::ModelDrafter> drafter;
+  if (model.heads() != nullptr && !o.no_drafts) drafter.emplace(model, drafting_of(o, model.heads()->config().heads));
   lm::Sampler sampler(model,
                       {.max_tokens = std::max<int64_t>(1, std::min(o.max_tokens, room)),
                        .temperature = o.temperature.value_or(model.generation().sampling_temperature().value_or(1.0)),
@@ -152,7 +142,7 @@ int generate(const GenerateOptions& o, Output& out) {
                        .filters = filters_of(o, model.generation()),
                        .stop = o.stop,
                        .acceptance = o.typical ? lm::Acceptance::typical : lm::Acceptance::lossless},
-                      drafter ? &*drafter : nullptr);
+                      drafter ? &drafter->drafter() : nullptr);
   for (const lm::Sample& s : sampler.generate(requests, [] { return runtime::interrupt_requested(); })) {
     const std::string text = model.tokenizer().decode(s.tokens, {.skip_special = true});
     if (!o.json) {

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "gradus/lm/cost_curve.h"
-#include "gradus/lm/medusa/drafter.h"
+#include "gradus/lm/medusa/model_drafter.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/held_out_text.h"
 
@@ -32,14 +31,11 @@ DraftingReport report_drafting(lm::Model& model, const Text& text, const Draftin
     prompts.push_back(std::move(window));
   }
 
-  const lm::CostCurve cost = lm::measure_cost_curve(model, std::min<int64_t>(64, room / 2));
-  lm::MedusaGuesser guesser(*model.heads(), model.draft_vocabulary());
   DraftingReport report;
   for (const double temperature : config.temperatures) {
-    lm::MedusaDrafter drafter(&guesser, model.heads()->config().heads,
-                              {.cost = [&](int64_t rows) { return cost.ms(rows); }});
+    lm::ModelDrafter drafter(model);
     const lm::SamplerConfig sampling{.max_tokens = max_tokens, .temperature = temperature, .seed = config.seed};
-    lm::Sampler plain(model, sampling), drafting(model, sampling, &drafter);
+    lm::Sampler plain(model, sampling), drafting(model, sampling, &drafter.drafter());
     DraftingReport::Row row{.temperature = temperature, .same_text = true};
     double plain_s = 0, drafted_s = 0;
     int64_t steps = 0;

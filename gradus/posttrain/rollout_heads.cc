@@ -1,31 +1,15 @@
 #include "gradus/posttrain/rollout_heads.h"
 
-#include <algorithm>
-
 namespace gradus::posttrain {
-
-namespace {
-
-constexpr int64_t kMostRows = 64;  // of a step with drafts
-
-}  // namespace
 
 RolloutHeads::RolloutHeads(lm::Model& model, const RolloutHeadsConfig& config, uint64_t seed)
     : model_(model),
       config_(config),
-      cost_(lm::measure_cost_curve(model, std::clamp<int64_t>(model.config().max_positions / 2, 1, kMostRows))),
-      guesser_(*model.heads(), model.draft_vocabulary()),
-      drafter_(&guesser_, model.heads()->config().heads,
-               {.most_nodes = kMostRows, .cost = [this](int64_t rows) { return cost_.ms(rows); }}),
+      drafter_(model),
       optimiser_(model.heads()->parameters(), {.seed = seed}),
       train_step_(optimiser_, {}),
       loss_(model.transformer(), *model.heads(), config.max_rows) {
   if (config.learning_rate > 0) model.heads()->allocate_gradients();
-}
-
-lm::Drafter& RolloutHeads::drafter() {
-  guesser_.refresh();
-  return drafter_;
 }
 
 double RolloutHeads::learn(std::span<const Rollout> rollouts, int64_t iteration) {

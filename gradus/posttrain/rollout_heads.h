@@ -5,8 +5,7 @@
 #include <optional>
 #include <span>
 
-#include "gradus/lm/cost_curve.h"
-#include "gradus/lm/medusa/drafter.h"
+#include "gradus/lm/medusa/model_drafter.h"
 #include "gradus/optim/adamw.h"
 #include "gradus/posttrain/heads_loss.h"
 #include "gradus/posttrain/rollout.h"
@@ -26,7 +25,7 @@ class RolloutHeads {
   RolloutHeads(lm::Model& model, const RolloutHeadsConfig& config, uint64_t seed);
 
   // Of the weights as they are now.
-  lm::Drafter& drafter();
+  lm::Drafter& drafter() { return drafter_.drafter(); }
 
   // One update of the heads on all responses, the trunk as it is: gradients end at its hidden states (the same on every
   // rank, which all have all rollouts). `iteration` numbers it. Returns the heads' mean loss. Throws diverged.
@@ -35,9 +34,7 @@ class RolloutHeads {
  private:
   lm::Model& model_;
   RolloutHeadsConfig config_;
-  lm::CostCurve cost_;
-  lm::MedusaGuesser guesser_;
-  lm::MedusaDrafter drafter_;
+  lm::ModelDrafter drafter_;
   optim::AdamW optimiser_;
   run::TrainStep train_step_;
   HeadsLoss loss_;
