@@ -250,25 +250,29 @@ void PackRows(const StreamedArguments& g, int64_t m0, int64_t n, int64_t rows, f
   }
 }
 
-// y = sum of n numbers, and the bias, rounded as StreamedOutput says.
+// y = sum of kLanes numbers, and the bias, rounded as StreamedOutput says.
+template <class T>
+HWY_INLINE void StoreLanes(const float* HWY_RESTRICT sum, const float* HWY_RESTRICT bias, T* HWY_RESTRICT y) {
+  constexpr D d;
+  V total = hn::LoadU(d, sum);
+  if (bias != nullptr) {
+    StoreFloats(d, total, y);
+    total = hn::Add(LoadFloats(d, y), hn::LoadU(d, bias));
+  }
+  StoreFloats(d, total, y);
+}
+
+// The same for n numbers, of which the last few may not fill the lanes.
 template <class T>
 HWY_INLINE void StoreSums(const float* HWY_RESTRICT sum, const float* HWY_RESTRICT bias, int64_t n, T* HWY_RESTRICT y) {
-  constexpr D d;
   int64_t j = 0;
-  for (; j + kLanes <= n; j += kLanes) {
-    V total = hn::LoadU(d, sum + j);
-    if (bias != nullptr) {
-      StoreFloats(d, total, y + j);
-      total = hn::Add(LoadFloats(d, y + j), hn::LoadU(d, bias + j));
-    }
-    StoreFloats(d, total, y + j);
-  }
+  for (; j + kLanes <= n; j += kLanes) StoreLanes(sum + j, bias == nullptr ? nullptr : bias + j, y + j);
   if (j == n) return;
   HWY_ALIGN float sums[kLanes] = {}, biases[kLanes] = {};
   HWY_ALIGN T out[kLanes];
   std::copy(sum + j, sum + n, sums);
   if (bias != nullptr) std::copy(bias + j, bias + n, biases);
-  StoreSums<T>(sums, bias == nullptr ? nullptr : biases, kLanes, out);
+  StoreLanes(sums, bias == nullptr ? nullptr : biases, out);
   std::copy_n(out, n - j, y + j);
 }
 
