@@ -101,17 +101,18 @@ const std::vector<std::string>& decode_shapes();
 void decode(const DecodeOptions& options, const Sink& sink);
 
 // Held-out text continued with a model's Medusa heads, eight texts or more, so many at once: without drafts, with a
-// chain, a static tree, the tree that pays most, copies of what stood before, both, and typical acceptance, in turns.
-// Rows:
+// chain, a static tree, the tree that pays most, copies of what stood before, both, and typical acceptance, in turns;
+// and with a second, smaller model's chain, if there is one. Rows:
 //   speed_up         to plain decoding in the same rounds, medians
 //   tokens_per_tree  tokens that a tree gave, the one that is drawn anyway included
 //   nodes            drafted, of a tree
 //   kept_at_depth    the share of trees of which a node of depth 1, 2, ... was kept
 //   same_text        as plain decoding, log-probabilities included, to the bit
 struct DraftingOptions {
-  std::filesystem::path model;  // a run or folder with heads
-  std::filesystem::path data;   // its text
-  std::string precision = "";   // "": the model's own
+  std::filesystem::path model;        // a run or folder with heads
+  std::filesystem::path data;         // its text
+  std::filesystem::path draft_model;  // a run or folder of the same tokens; "": none
+  std::string precision = "";         // "": the model's own
   std::vector<double> temperatures = {0.0, 1.0};
   std::vector<int64_t> batches = {1, 8, 64};
   int64_t max_tokens = 192;

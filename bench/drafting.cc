@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "bench/alternation.h"
 #include "bench/bench.h"
 #include "gradus/core/error.h"
 #include "gradus/lm/cost_curve.h"
+#include "gradus/lm/draft_model.h"
 #include "gradus/lm/medusa/drafter.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/held_out_text.h"
@@ -21,34 +23,39 @@ constexpr int64_t kMostRows = 64;
 constexpr int64_t kLeastTexts = 8;  // continued in a round, whatever the batch
 
 struct Method {
+  enum class Guesses { none, of_heads, of_copies, of_draft_model };
   std::string name;
-  bool drafts = true, heads = true;
+  Guesses guesses = Guesses::of_heads;
   lm::DraftingConfig config = {};
   lm::Acceptance acceptance = lm::Acceptance::lossless;
 };
 
-std::vector<Method> methods(int64_t heads, const lm::StepCost& cost) {
+std::vector<Method> methods(int64_t heads, const lm::StepCost& cost, bool with_draft_model) {
   using Shape = lm::DraftingConfig::Shape;
+  using Guesses = Method::Guesses;
   std::vector<int64_t> widths;  // 4, 2, 1, 1: 4 + 8 + 8 + 8 nodes
   for (int64_t k = 0; k < heads; ++k) widths.push_back(k == 0 ? 4 : k == 1 ? 2 : 1);
-  return {
-      {.name = "plain", .drafts = false},
+  std::vector<Method> all = {
+      {.name = "plain", .guesses = Guesses::none},
       {.name = "chain", .config = {.shape = Shape::fixed, .choices = lm::chain_choices(heads)}},
       {.name = "static tree", .config = {.shape = Shape::fixed, .choices = lm::cartesian_choices(widths)}},
       {.name = "dynamic tree", .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost}},
-      {.name = "copies", .heads = false, .config = {.most_nodes = kMostRows, .cost = cost}},
+      {.name = "copies", .guesses = Guesses::of_copies, .config = {.most_nodes = kMostRows, .cost = cost}},
       {.name = "dynamic tree and copies", .config = {.most_nodes = kMostRows, .cost = cost}},
       {.name = "typical", .config = {.most_nodes = kMostRows, .cost = cost}, .acceptance = lm::Acceptance::typical},
   };
+  if (with_draft_model) all.push_back({.name = "draft model", .guesses = Guesses::of_draft_model});
+  return all;
 }
 
 // One way of continuing all prompts.
 class Competitor {
  public:
-  Competitor(lm::Model& model, lm::MedusaGuesser& guesser, const Method& method, const lm::SamplerConfig& sampling)
+  Competitor(lm::Model& model, lm::MedusaGuesser& guesser, lm::Model* draft_model, const Method& method,
+             const lm::SamplerConfig& sampling)
       : method_(method),
-        drafter_(method.heads ? &guesser : nullptr, model.heads()->config().heads, method.config),
-        sampler_(model, configured(sampling, method), method.drafts ? &drafter_ : nullptr) {}
+        drafter_(make_drafter(model, guesser, draft_model, method)),
+        sampler_(model, configured(sampling, method), drafter_.get()) {}
 
   void run(std::span<const lm::SampleRequest> requests) { samples_ = sampler_.generate(requests); }
 
@@ -61,13 +68,21 @@ class Competitor {
   }
 
  private:
+  static std::unique_ptr<lm::Drafter> make_drafter(lm::Model& model, lm::MedusaGuesser& guesser, lm::Model* draft_model,
+                                                   const Method& method) {
+    using Guesses = Method::Guesses;
+    if (method.guesses == Guesses::none) return nullptr;
+    if (method.guesses == Guesses::of_draft_model) return std::make_unique<lm::DraftModel>(*draft_model, model);
+    return std::make_unique<lm::MedusaDrafter>(method.guesses == Guesses::of_heads ? &guesser : nullptr,
+                                               model.heads()->config().heads, method.config);
+  }
   static lm::SamplerConfig configured(lm::SamplerConfig sampling, const Method& method) {
     sampling.acceptance = method.acceptance;
     return sampling;
   }
 
   Method method_;
-  lm::MedusaDrafter drafter_;
+  std::unique_ptr<lm::Drafter> drafter_;
   lm::Sampler sampler_;
   std::vector<lm::Sample> samples_;
 };
@@ -79,6 +94,8 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
   require(model.heads() != nullptr,
           "bench drafting: {} has no Medusa heads; train some: gradus train text/medusa model={} data={}",
           options.model.string(), options.model.string(), options.data.string());
+  std::optional<lm::Model> draft_model;
+  if (!options.draft_model.empty()) draft_model = posttrain::load_model(options.draft_model, options.precision);
   const posttrain::Text text(options.data);
   const int64_t room = model.config().max_positions;
   const int64_t prompt_tokens = std::min(kPromptTokens, room / 2);
@@ -101,9 +118,9 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
       std::vector<std::unique_ptr<Competitor>> competitors;
       Alternation rounds;
       std::vector<Alternation::Id> ids;
-      for (const Method& m : methods(model.heads()->config().heads, cost)) {
+      for (const Method& m : methods(model.heads()->config().heads, cost, draft_model.has_value())) {
         competitors.push_back(std::make_unique<Competitor>(
-            model, guesser, m,
+            model, guesser, draft_model ? &*draft_model : nullptr, m,
             lm::SamplerConfig{.max_batch = batch, .max_tokens = max_tokens, .temperature = temperature, .seed = 1}));
         ids.push_back(rounds.add([&requests, c = competitors.back().get()] { c->run(requests); }));
       }

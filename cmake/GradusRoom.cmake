@@ -59,12 +59,16 @@ function(gradus_precompile target first)
   endif()
 endfunction()
 
-# A test program. Its own code is optimised little: what it calls is in the libraries.
+# A test program. Its own code is optimised little, and watched for bad addresses only, which halves the time that it
+# takes to compile: what it calls is in the libraries.
 function(gradus_test target)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE gradus_flags GTest::gmock GTest::gtest_main rapidcheck)
   target_compile_definitions(${target} PRIVATE GRADUS_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  if(GRADUS_SANITIZE MATCHES "undefined")
+    target_compile_options(${target} PRIVATE -fno-sanitize=undefined)
+  endif()
   gradus_precompile(${target} test_core ${gradus_test_headers})
 endfunction()
 

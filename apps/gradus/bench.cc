@@ -141,7 +141,7 @@ struct DecodeOptions : Options<bench::DecodeOptions> {
   std::optional<std::string> model;
 };
 struct DraftingOptions : Options<bench::DraftingOptions> {
-  std::string model, data;
+  std::string model, data, draft_model;
 };
 using ExactOptions = Options<bench::ExactOptions>;
 using TextbookOptions = Options<bench::TextbookOptions>;
@@ -228,6 +228,7 @@ void declare_drafting(CLI::App& command, DraftingOptions& o) {
   declare_timed(command, o);
   command.add_option("RUN|MODEL", o.model, "with Medusa heads")->required();
   command.add_option("--data", o.data, "the text: what was held out of it is continued")->required();
+  command.add_option("--draft-model", o.draft_model, "RUN|MODEL, smaller and of the same tokens: drafts, too");
   command.add_option("--precision", o.bench.precision, "fp32, bf16, fp16 [the model's own]")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   command.add_option("--temperature", o.bench.temperatures, "0 = greedy")->check(at_least(0))->capture_default_str();
@@ -411,6 +412,7 @@ int run_drafting(const DraftingOptions& o, Output& out) {
   bench::DraftingOptions options = o.bench;
   options.model = o.model;
   options.data = o.data;
+  options.draft_model = o.draft_model;
   bench::drafting(options, RowWriter(out, o.common.json));
   return kDone;
 }

@@ -60,7 +60,8 @@ Wish wish_of(const TrainOptions& o) {
   if (algorithm.empty()) return wish;
   or_usage_error(
       [&] { wish.is_rl ? static_cast<void>(rl::find_algorithm(algorithm)) : posttrain::check_algorithm(algorithm); });
-  wish.overrides.insert(wish.overrides.begin(), fmt::format("algorithm={}", algorithm));
+  const std::string_view how = wish.is_rl ? algorithm : posttrain::algorithm_on(preset.name, algorithm);
+  wish.overrides.insert(wish.overrides.begin(), fmt::format("algorithm={}", how));
   return wish;
 }
 

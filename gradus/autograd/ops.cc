@@ -6,6 +6,7 @@
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/activation.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/kernels/divergence.h"
 #include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/embedding.h"
 #include "gradus/kernels/norm.h"
@@ -387,6 +388,16 @@ Tensor head_logits(const Tensor& x, const Parameter& weight) {
   return logits;
 }
 
+// Of logits that rows `rows` of x, which are h, gave with the head.
+void add_head_gradients(const Tensor& d_wide_logits, const Tensor& h, Parameter& weight, std::span<const int32_t> rows,
+                        Tensor& d_x) {
+  const Tensor d_logits = kernels::converted(d_wide_logits, h.dtype());
+  if (!weight.frozen) kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
+  Tensor d_h = wide_like(h);
+  kernels::gemm(d_logits, weight.value, d_h);
+  kernels::embedding_backward(rows, d_h, d_x);  // scatter
+}
+
 // Calls body(begin, end) for consecutive pieces of at most kHeadRows rows.
 template <class Body>
 void for_head_chunks(size_t n, Body body) {
@@ -410,19 +421,14 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
-      const DType dtype = x.value().dtype(), wide = kernels::computed_in(dtype);
-      Tensor d_x = Tensor::zeros(x.value().shape(), wide);
+      Tensor d_x = Tensor::zeros(x.value().shape(), kernels::computed_in(x.value().dtype()));
       for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
         const Tensor h = gather_rows(x.value(), rows.subspan(begin, end - begin));
         Tensor d_wide_logits = head_logits(h, weight);
         kernels::log_prob_backward(d_wide_logits, ids.subspan(begin, end - begin), temperature,
                                    lse.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)),
                                    d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
-        const Tensor d_logits = kernels::converted(d_wide_logits, dtype);
-        if (!weight.frozen) kernels::gemm(d_logits, h, weight.grad, {.transpose_a = true, .accumulate = true});
-        Tensor d_h = wide_like(h);
-        kernels::gemm(d_logits, weight.value, d_h);
-        kernels::embedding_backward(rows.subspan(begin, end - begin), d_h, d_x);  // scatter
+        add_head_gradients(d_wide_logits, h, weight, rows.subspan(begin, end - begin), d_x);
       });
       tape.accumulate(x, std::move(d_x));
     }
@@ -441,6 +447,48 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
   const Var out = tape.emit(std::move(log_p), tape.needs_grad(x) || !weight.frozen);
   if (tape.needs_grad(out)) {
     tape.record<Backward>(x, weight, rows, ids, temperature, std::move(lse), out);
+    note_gradient(tape, weight);
+  }
+  return out;
+}
+
+Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, const Tensor& teacher_x,
+               const Parameter& teacher_weight) {
+  struct Backward final : Node {
+    Var x;
+    Parameter& weight;
+    std::span<const int32_t> rows;
+    Tensor teacher_x;
+    const Parameter& teacher_weight;
+    Var y;
+    Backward(Var in, Parameter& w, std::span<const int32_t> r, const Tensor& t, const Parameter& tw, Var out)
+        : x(in), weight(w), rows(r), teacher_x(t), teacher_weight(tw), y(out) {}
+    void backward(Tape& tape) override {
+      const Tensor d_y = tape.take_grad(y);
+      if (!d_y.defined()) return;
+      Tensor d_x = Tensor::zeros(x.value().shape(), kernels::computed_in(x.value().dtype()));
+      for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
+        const std::span<const int32_t> chunk = rows.subspan(begin, end - begin);
+        const Tensor h = gather_rows(x.value(), chunk);
+        Tensor d_logits = head_logits(h, weight);
+        kernels::divergence_backward(head_logits(gather_rows(teacher_x, chunk), teacher_weight), d_logits,
+                                     d_y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+        add_head_gradients(d_logits, h, weight, chunk, d_x);
+      });
+      tape.accumulate(x, std::move(d_x));
+    }
+  };
+  Tape& tape = *x.tape;
+  Tensor y = Tensor::empty({static_cast<int64_t>(rows.size())}, kernels::computed_in(x.value().dtype()));
+  for_head_chunks(rows.size(), [&](size_t begin, size_t end) {
+    const std::span<const int32_t> chunk = rows.subspan(begin, end - begin);
+    Tensor part = y.rows(static_cast<int64_t>(begin), static_cast<int64_t>(end));
+    kernels::divergence(head_logits(gather_rows(teacher_x, chunk), teacher_weight),
+                        head_logits(gather_rows(x.value(), chunk), weight), part);
+  });
+  const Var out = tape.emit(std::move(y), tape.needs_grad(x) || !weight.frozen);
+  if (tape.needs_grad(out)) {
+    tape.record<Backward>(x, weight, rows, teacher_x, teacher_weight, out);
     note_gradient(tape, weight);
   }
   return out;

@@ -42,9 +42,10 @@ class Drafter {
   virtual void propose(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                        std::span<DraftTree> trees) = 0;
 
-  // What became of a tree: the nodes whose tokens the text has, from node 0 on, each the child of the one before; and
-  // whether it went on after the last of them, so that what that one had as children was wrong.
-  virtual void observe(const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) = 0;
+  // What became of the tree that was last proposed for a text: the nodes whose tokens the text has, from node 0 on,
+  // each the child of the one before; and whether it went on after the last of them, so that what that one had as
+  // children was wrong.
+  virtual void observe(uint64_t sequence, const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) = 0;
 };
 
 }  // namespace gradus::lm

@@ -199,13 +199,11 @@ void Generation::follow_draws(const Tensor& logits) {
     for (const size_t i : drawing) {
       Drawing& d = drawings_[i];
       const Running& r = running_[d.running];
-      if (d.accepted.empty()) d.accepted.push_back(0);
+      if (r.has_drafts() && d.accepted.empty()) d.accepted.push_back(0);
       const auto position = static_cast<uint32_t>(r.text.size());
       Rng rng(config_.seed, Purpose::sample, requests_[r.request].sequence, position);
-      requests.push_back({.row = d.row + d.accepted.back(),
-                          .uniform = rng.uniform_f32(),
-                          .text = r.text,
-                          .prompt_tokens = r.prompt_tokens});
+      requests.push_back(
+          {.row = d.row + d.node, .uniform = rng.uniform_f32(), .text = r.text, .prompt_tokens = r.prompt_tokens});
     }
     drawer_.draw(logits, config_.temperature, config_.filters, requests, model_.n_drawn());
     std::vector<size_t> go_on;
@@ -215,9 +213,9 @@ void Generation::follow_draws(const Tensor& logits) {
       const kernels::TokenDraw& drawn = drawer_.draws()[k];
       d.over = append(r, drawn.id, drawn.log_prob);
       if (d.over || !r.has_drafts() || config_.acceptance == Acceptance::typical) continue;
-      const int32_t child = r.tree.child(d.accepted.back(), drawn.id);
+      const int32_t child = r.tree.child(d.node, drawn.id);
       if (child < 0) continue;
-      d.accepted.push_back(child);
+      d.accepted.push_back(d.node = child);
       go_on.push_back(drawing[k]);
     }
     drawing = std::move(go_on);
@@ -236,7 +234,7 @@ void Generation::follow_typical(const Tensor& logits, Drawing& d) {
     const int64_t row = d.row + path[i - 1];
     kernels::log_prob(logits.rows(row, row + 1), std::span(&id, 1), config_.temperature == 0 ? 1 : config_.temperature,
                       log_p, lse);
-    d.accepted.push_back(path[i]);
+    d.accepted.push_back(d.node = path[i]);
     d.over = append(
         r, id, logits.dtype() == DType::f64 ? static_cast<float>(log_p.data<double>()[0]) : log_p.data<float>()[0]);
   }
@@ -275,7 +273,7 @@ void Generation::keep_drafted() {
   for (Drawing& d : drawings_) {
     Running& r = running_[d.running];
     if (!r.has_drafts()) continue;
-    drafter_->observe(r.tree, d.accepted, !d.over);
+    drafter_->observe(r.request, r.tree, d.accepted, !d.over);
     make_room(r, r.n_cached + static_cast<int64_t>(d.accepted.size()));
     for (const int32_t node : d.accepted) {
       rows.push_back(static_cast<int32_t>(d.hidden) - first_tree_row + node);
@@ -309,7 +307,7 @@ void Generation::propose(const Tensor& hidden) {
     if (d.over) continue;
     const Running& r = running_[d.running];
     const auto left = config_.max_tokens - static_cast<int64_t>(samples_[r.request].tokens.size());
-    rows.push_back(static_cast<int32_t>(d.hidden) + d.accepted.back());
+    rows.push_back(static_cast<int32_t>(d.hidden) + d.node);
     contexts.push_back({.text = r.text, .sequence = r.request, .deepest = left - 1});
     of.push_back(d.running);
   }

@@ -48,7 +48,8 @@ class Generation {
     size_t running = 0;
     int64_t row = 0;                     // of the logits; of a tree, its node 0's
     int64_t hidden = 0;                  // of all rows
-    std::vector<int32_t> accepted = {};  // nodes of the tree whose tokens the text has
+    int32_t node = 0;                    // of the tree: where the text stands
+    std::vector<int32_t> accepted = {};  // if there are drafts: the way from node 0 to that one
     bool over = false;
   };
 

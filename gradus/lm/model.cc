@@ -204,13 +204,18 @@ Model load(const fs::path& folder, const LoadOptions& options) {
          folder.string(), tokenizer.n_vocab(), config.model.n_vocab);
   }
 
+  const nn::PrecisionFormats& formats = nn::formats(precision);
+  const auto format_of = [&](const Tensor& t) { return t.rank() == 2 ? formats.matrices : formats.vectors; };
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : weights.tensors()) bytes += WeightBlock::room_of(tensor.numel(), format_of(tensor));
+  WeightBlock block(bytes);
   std::vector<DType> stored;
   std::set<std::string> known;
   const auto source = [&](const std::string& name, const Shape& shape, DType dtype) {
     const Tensor* t = weights.find(name);
     check_tensor(t, name, shape, weights.origin());
     if (known.insert(name).second) stored.push_back(t->dtype());  // asked again for the master copy
-    return t->dtype() == dtype ? *t : converted_from_file(*t, dtype);
+    return read_from_file(*t, dtype, block);
   };
   Model model(std::make_unique<nn::Transformer>(
                   config.model,

@@ -114,8 +114,7 @@ HfConfig read_config(const std::filesystem::path& folder);
 // What a folder's weights are kept in: bf16, fp16, or else fp32. Throws as `load`.
 nn::Precision stored_precision(const std::filesystem::path& folder);
 
-// The weights are views of the mapped files wherever these have the format that is computed in (safetensors.h says what
-// that asks of whoever writes these files); the others are converted one by one. Throws not_found or corrupt, naming
+// The weights are read into memory of their own, large pages where there are some. Throws not_found or corrupt, naming
 // the file; unsupported, naming what is; exhausted, naming the memory needed, when that is not there. A folder with
 // adapters is its base model with them (adapter.h), and one with Medusa heads has these, too.
 Model load(const std::filesystem::path& folder, const LoadOptions& options = {});

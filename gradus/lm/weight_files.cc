@@ -24,7 +24,7 @@ using nlohmann::json;
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr size_t kMaxIndexBytes = size_t{1} << 28;
-constexpr int64_t kChunkBytes = int64_t{1} << 19;  // of a tensor that is converted, at once
+constexpr int64_t kChunkBytes = int64_t{1} << 19;  // of a tensor that is read, at once
 
 bool is_plain_name(std::string_view name) {
   const bool printable = std::ranges::all_of(name, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
@@ -39,28 +39,6 @@ void forget_pages(const void* begin, size_t bytes) {
   const auto first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
   const auto last = (reinterpret_cast<std::uintptr_t>(begin) + bytes) / page * page;
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
-}
-
-// A tensor in memory of its own that is no larger than it: blocks of the recycler and large pages are rounded up, by a
-// sixth of a small model. Its whole large pages are asked for, its tail is in usual ones.
-Tensor tensor_of_exact_size(const Shape& shape, DType dtype) {
-  constexpr size_t kLargePage = size_t{2} << 20, kSmallest = size_t{256} << 10;
-  const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
-  if (bytes < kSmallest) return Tensor::empty(shape, dtype);
-  const size_t reserved = bytes + kLargePage;
-  void* const base =
-      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) fail(ErrorCode::exhausted, "model: no memory for {} bytes of a tensor", bytes);
-  const std::shared_ptr<const void> owner(base,
-                                          [reserved](const void* p) { ::munmap(const_cast<void*>(p), reserved); });
-  const auto first = (reinterpret_cast<std::uintptr_t>(base) + kLargePage - 1) / kLargePage * kLargePage;
-  auto* const data = reinterpret_cast<std::byte*>(first);
-  const size_t whole = bytes / kLargePage * kLargePage;
-#ifdef MADV_HUGEPAGE
-  ::madvise(data, whole, MADV_HUGEPAGE);  // advice: may fail
-  ::madvise(data + whole, reserved - kLargePage - whole, MADV_NOHUGEPAGE);
-#endif
-  return Tensor::over(data, shape, dtype, owner);
 }
 
 void remove_file(const fs::path& path) {
@@ -148,8 +126,38 @@ std::map<std::string, std::string> parse_weight_index(std::string_view text, std
   return out;
 }
 
-Tensor converted_from_file(const Tensor& x, DType dtype) {
-  Tensor y = tensor_of_exact_size(x.shape(), dtype);
+// Blocks of the recycler, and large pages, are rounded up, by a sixth of a small model. Here the whole large pages are
+// asked for, and the tail is in usual ones.
+WeightBlock::WeightBlock(int64_t bytes) : size_(bytes) {
+  constexpr size_t kLargePage = size_t{2} << 20;
+  if (bytes == 0) return;
+  const auto wanted = static_cast<size_t>(bytes);
+  const size_t reserved = wanted + kLargePage;
+  void* const mapped =
+      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) fail(ErrorCode::exhausted, "model: no memory for {} bytes of weights", bytes);
+  const auto first = (reinterpret_cast<std::uintptr_t>(mapped) + kLargePage - 1) / kLargePage * kLargePage;
+  base_ = {reinterpret_cast<std::byte*>(first), [mapped, reserved](std::byte*) { ::munmap(mapped, reserved); }};
+  const size_t whole = wanted / kLargePage * kLargePage;
+#ifdef MADV_HUGEPAGE
+  ::madvise(base_.get(), whole, MADV_HUGEPAGE);  // advice: may fail
+  ::madvise(base_.get() + whole, reserved - kLargePage - whole, MADV_NOHUGEPAGE);
+#endif
+}
+
+Tensor WeightBlock::take(const Shape& shape, DType dtype) {
+  const int64_t room = room_of(shape.numel(), dtype);
+  if (room > size_ - used_) {
+    WeightBlock own(room);
+    return own.take(shape, dtype);
+  }
+  std::byte* const data = base_.get() + used_;
+  used_ += room;
+  return Tensor::over(data, shape, dtype, base_);
+}
+
+Tensor read_from_file(const Tensor& x, DType dtype, WeightBlock& block) {
+  Tensor y = block.take(x.shape(), dtype);
   const Tensor from = x.view({x.numel()}), to = y.view({x.numel()});
   const int64_t chunk = kChunkBytes / static_cast<int64_t>(size_of(x.dtype()));
   for (int64_t begin = 0; begin < x.numel(); begin += chunk) {

@@ -69,25 +69,41 @@ void HeadsLoss::run(std::span<const TrainSequence> sequences, std::span<const do
   tape_.reset();
 }
 
+Tensor HeadsLoss::hidden(nn::Transformer& transformer) {
+  inference_.reset();
+  return transformer.hidden(inference_, batch_).value();
+}
+
+// The sum over the batch's rows that have a target.
+nn::Var HeadsLoss::loss_of_trunk(nn::Var x, double weight) {
+  std::vector<double>& weights = target_weights_[0];
+  if (teacher_ == nullptr) {
+    weights.assign(rows_[0].size(), -weight);
+    return autograd::weighted_sum(autograd::token_log_probs(x, trunk_.head(), rows_[0], targets_[0], 1.0), weights);
+  }
+  weights.assign(rows_[0].size(), weight);
+  return autograd::weighted_sum(autograd::divergence(x, trunk_.head(), rows_[0], hidden(*teacher_), teacher_->head()),
+                                weights);
+}
+
 nn::Var HeadsLoss::loss_of_batch(std::span<const double> weights, std::span<const int64_t> n_targets,
                                  std::span<double> losses) {
-  nn::Var x;
-  if (weights[0] > 0) {
-    x = trunk_.hidden(tape_, batch_);
-  } else {
-    inference_.reset();
-    x = tape_.constant(trunk_.hidden(inference_, batch_).value());
-  }
+  const nn::Var x = weights[0] > 0 ? trunk_.hidden(tape_, batch_) : tape_.constant(hidden(trunk_));
   target_weights_.resize(rows_.size());
   nn::Var total;
   for (size_t i = 0; i < rows_.size(); ++i) {
     if (weights[i] == 0 || rows_[i].empty()) continue;
-    const auto head = static_cast<int64_t>(i) - 1;
-    const nn::Var h = i == 0 ? x : heads_.hidden(x, head);
-    nn::Parameter& output = i == 0 ? trunk_.head() : heads_.output(head);
-    const nn::Var log_probs = autograd::token_log_probs(h, output, rows_[i], targets_[i], 1.0);
-    target_weights_[i].assign(rows_[i].size(), -weights[i] / static_cast<double>(n_targets[i]));
-    const nn::Var loss = autograd::weighted_sum(log_probs, target_weights_[i]);
+    const double weight = weights[i] / static_cast<double>(n_targets[i]);
+    nn::Var loss;
+    if (i == 0) {
+      loss = loss_of_trunk(x, weight);
+    } else {
+      const auto head = static_cast<int64_t>(i) - 1;
+      target_weights_[i].assign(rows_[i].size(), -weight);
+      loss = autograd::weighted_sum(
+          autograd::token_log_probs(heads_.hidden(x, head), heads_.output(head), rows_[i], targets_[i], 1.0),
+          target_weights_[i]);
+    }
     losses[i] += as_double(loss.value()) / weights[i];
     total = total.defined() ? autograd::add(total, loss) : loss;
   }

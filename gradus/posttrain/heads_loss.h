@@ -37,9 +37,12 @@ class HeadsLoss {
   // decay^(k+1) * lambda for head k; eq. 1 and 2 of medusa.h.
   static Weights weights(const lm::MedusaHeads& heads, double trunk, double lambda, double decay);
 
-  // All outlive the object. A micro-batch takes sequences until max_rows would be passed.
-  HeadsLoss(nn::Transformer& trunk, lm::MedusaHeads& heads, int64_t max_rows)
-      : trunk_(trunk), heads_(heads), max_rows_(max_rows) {}
+  // All outlive the object. A micro-batch takes sequences until max_rows would be passed. With a teacher, a
+  // transformer of the same tokens, the trunk's own loss is KL(teacher || trunk) where tokens of responses are drawn.
+  HeadsLoss(nn::Transformer& trunk, lm::MedusaHeads& heads, int64_t max_rows, nn::Transformer* teacher = nullptr)
+      : trunk_(trunk), heads_(heads), max_rows_(max_rows), teacher_(teacher) {}
+
+  const lm::MedusaHeads& heads() const { return heads_; }
 
   // How many tokens each loss has to predict: [1 + heads], of the responses.
   std::vector<int64_t> count_targets(std::span<const TrainSequence> sequences) const;
@@ -52,11 +55,14 @@ class HeadsLoss {
 
  private:
   size_t pack(std::span<const TrainSequence> sequences, size_t begin);
+  Tensor hidden(nn::Transformer& transformer);  // of the batch, as a constant
+  nn::Var loss_of_trunk(nn::Var x, double weight);
   nn::Var loss_of_batch(std::span<const double> weights, std::span<const int64_t> n_targets, std::span<double> losses);
 
   nn::Transformer& trunk_;
   lm::MedusaHeads& heads_;
   int64_t max_rows_;
+  nn::Transformer* teacher_;
   nn::Tape tape_{nn::Tape::Mode::record};
   nn::Tape inference_{nn::Tape::Mode::inference};
   nn::TokenBatch batch_;

@@ -37,27 +37,29 @@ void MedusaTrainConfig::check() const {
   require(context >= heads + 2, "medusa: a context of {} tokens has no target for head {}; take {} or more", context,
           heads, heads + 2);
   require(trunk_rate > 0 && trunk_rate <= 1, "medusa: trunk_rate is {}, but must be above 0 and at most 1", trunk_rate);
+  require(answer_temperature >= 0, "medusa: answer_temperature is {}, but must be 0 or more", answer_temperature);
   require(lambda > 0 && decay > 0 && decay <= 1, "medusa: lambda {} must be positive, and decay {} in (0, 1]", lambda,
           decay);
 }
 
 MedusaLearner::MedusaLearner(lm::Model& model, lm::MedusaHeads& heads, const Text& text,
-                             const MedusaTrainConfig& config, uint64_t seed, optim::LossScaler* scaler,
-                             run::Ranks* ranks)
+                             const MedusaTrainConfig& config, uint64_t seed, const Options& options)
     : model_(model),
-      heads_(heads),
+      teacher_(config.joint ? options.teacher : &model),
       config_(config),
       seed_(seed),
       text_(tokenize(text.training(), model.tokenizer())),
       windows_(text_.ends, config.context + 1),
       optimiser_(parameters_of(model, heads, config.joint), {.weight_decay = config.weight_decay, .seed = seed}),
-      scaler_(scaler),
-      train_step_(optimiser_, {.clip_norm = config.clip_norm}, scaler, ranks),
-      loss_(model.transformer(), heads, config.max_rows) {
+      scaler_(options.scaler),
+      train_step_(optimiser_, {.clip_norm = config.clip_norm}, options.scaler, options.ranks),
+      loss_(model.transformer(), heads, config.max_rows,
+            config.needs_teacher() ? &options.teacher->transformer() : nullptr) {
   config.check();
   check_fits(model, text, {.context = config.context});
   check_has_windows(windows_, text_, text);
   GRADUS_CHECK(&heads.trunk() == &model.transformer());
+  GRADUS_CHECK(!config.needs_teacher() || (teacher_ != nullptr && teacher_ != &model));
   heads.allocate_gradients();
   if (config.joint) {
     model.transformer().allocate_gradients();
@@ -71,18 +73,27 @@ MedusaLearner::~MedusaLearner() {
   for (nn::Parameter* p : model_.transformer().parameters()) p->rate = 1;
 }
 
+// What the step learns from: windows of the text, or what the model writes after their beginnings.
+std::vector<OwnAnswer> MedusaLearner::next_texts() {
+  const int64_t first = state_.step * config_.sequences;
+  std::vector<std::vector<int32_t>> windows = draw_windows(windows_, text_, seed_, first, config_.sequences);
+  if (config_.self_distillation) return own_answers(*teacher_, windows, config_.answer_temperature, seed_, first);
+  std::vector<OwnAnswer> whole;
+  for (std::vector<int32_t>& w : windows) whole.push_back({.tokens = std::move(w), .prompt_tokens = 1});
+  return whole;
+}
+
 Metrics MedusaLearner::step() {
-  const std::vector<std::vector<int32_t>> windows =
-      draw_windows(windows_, text_, seed_, state_.step * config_.sequences, config_.sequences);
+  const std::vector<OwnAnswer> texts = next_texts();
   std::vector<TrainSequence> sequences;
-  for (const std::vector<int32_t>& w : windows) sequences.push_back({.tokens = w, .prompt_tokens = 1});
+  for (const OwnAnswer& text : texts) sequences.push_back(text.sequence());
   const TokenBudget budget{.tokens = config_.tokens, .warmup = config_.warmup, .peak = config_.learning_rate};
   const double learning_rate = budget.learning_rate(state_.tokens);
   const double warmup_tokens = config_.warmup * static_cast<double>(config_.tokens);
   const double warmth = std::min(1.0, (static_cast<double>(state_.tokens) + 1) / (warmup_tokens + 1));
-  const HeadsLoss::Weights weights = config_.joint
-                                         ? HeadsLoss::weights(heads_, 1.0, config_.lambda * warmth, config_.decay)
-                                         : HeadsLoss::weights(heads_, 0.0, 1.0, config_.decay);
+  const HeadsLoss::Weights weights =
+      config_.joint ? HeadsLoss::weights(loss_.heads(), 1.0, config_.lambda * warmth, config_.decay)
+                    : HeadsLoss::weights(loss_.heads(), 0.0, 1.0, config_.decay);
 
   const std::vector<int64_t> n_targets = loss_.count_targets(sequences);
   const size_t n_losses = weights.size();
@@ -107,7 +118,7 @@ Metrics MedusaLearner::step() {
   metrics.emplace_back("grad_norm", result.grad_norm);
   metrics.emplace_back("learning_rate", learning_rate);
   add_scaling_metrics(scaler_, result.small_gradients, metrics);
-  const int64_t n_tokens = config_.sequences * config_.context;
+  const int64_t n_tokens = n_targets.front();
   metrics.emplace_back("tokens", static_cast<double>(n_tokens));
   ++state_.step;
   state_.tokens += n_tokens;

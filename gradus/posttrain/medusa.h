@@ -1,11 +1,14 @@
 // Training of Medusa heads on text (Cai et al. 2024, arXiv 2401.10774, section 2.2): with the trunk as it is
-// (Medusa-1), or together with it (Medusa-2).
+// (Medusa-1), or together with it (Medusa-2); on the text, or on what the model itself writes after its beginnings
+// (self-distillation, section 2.3.2).
 //
 // Notation: head k = 0, 1, ... predicts token t + 2 + k from the trunk's hidden state at t; lambda the weight of heads.
-//   L_heads = sum_k decay^(k+1) * mean_t( -log p_k(u_{t+2+k}) )                                                  (eq.
-//   1) Medusa-1: L_heads.     Medusa-2: L = L_trunk + lambda * L_heads, L_trunk the loss of pretrain.h (eq. 2)
+//   L_heads = sum_k decay^(k+1) * mean_t( -log p_k(u_{t+2+k}) )                                (eq. 1)
+//   Medusa-1: L_heads.     Medusa-2: L = L_trunk + lambda * L_heads                             (eq. 2)
+// L_trunk is the loss of pretrain.h; in self-distillation the mean of KL(pi_0 || pi), pi_0 the trunk before the run.
 // In Medusa-2 heads learn at the full rate and the trunk at trunk_rate of it (two learning rates), and lambda rises
 // from 0 over the first `warmup` of the budget, so that heads that know nothing do not spoil a trunk that does.
+// Answers are written anew in each step by the trunk as it was, so nothing is kept on disk.
 // Differs: each head's loss is a mean over its own targets, so that windows of any length weigh heads alike.
 #pragma once
 
@@ -18,6 +21,7 @@
 #include "gradus/posttrain/heads_loss.h"
 #include "gradus/posttrain/held_out_text.h"
 #include "gradus/posttrain/learner.h"
+#include "gradus/posttrain/own_answers.h"
 #include "gradus/run/train_step.h"
 
 namespace gradus::posttrain {
@@ -27,6 +31,8 @@ struct MedusaTrainConfig {
   int64_t layers = 1;
   bool own_outputs = false;
   bool joint = false;
+  bool self_distillation = false;
+  double answer_temperature = 0.3;  // as the reference's data generation
   int64_t tokens = 1'000'000;
   int64_t context = 256;
   int64_t sequences = 8;
@@ -48,6 +54,10 @@ struct MedusaTrainConfig {
     f("own_outputs", own_outputs, "an output matrix for each head, instead of the model's own for all");
     f("joint", joint,
       "train the model, too (Medusa-2); false: the heads alone, and the model stays as it is (Medusa-1)");
+    f("self_distillation", self_distillation,
+      "learn from what the model itself writes after the text's beginnings, and if joint keep the model to what it "
+      "was");
+    f("answer_temperature", answer_temperature, "if self_distillation: at which the model writes; 0 = greedy");
     f("tokens", tokens, "budget: tokens that windows predict");
     f("context", context, "tokens in a window");
     f("sequences", sequences, "windows per step");
@@ -65,6 +75,7 @@ struct MedusaTrainConfig {
 
   void check() const;  // throws invalid_argument on values that make no sense
   lm::MedusaConfig shape() const { return {.heads = heads, .layers = layers, .own_outputs = own_outputs}; }
+  bool needs_teacher() const { return joint && self_distillation; }
   HeldOutLossConfig held_out() const { return {.context = context, .tokens = held_out_tokens, .max_rows = max_rows}; }
 };
 
@@ -75,9 +86,17 @@ struct MedusaState {
 
 class MedusaLearner {
  public:
+  struct Options {
+    lm::Model* teacher = nullptr;  // if config.needs_teacher(): the model as it was before the run
+    optim::LossScaler* scaler = nullptr;
+    run::Ranks* ranks = nullptr;
+  };
   // `heads` belong to the model's transformer. Throws what `check` throws, and what Pretrain does of model and text.
   MedusaLearner(lm::Model& model, lm::MedusaHeads& heads, const Text& text, const MedusaTrainConfig& config,
-                uint64_t seed, optim::LossScaler* scaler = nullptr, run::Ranks* ranks = nullptr);
+                uint64_t seed, const Options& options);
+  MedusaLearner(lm::Model& model, lm::MedusaHeads& heads, const Text& text, const MedusaTrainConfig& config,
+                uint64_t seed)
+      : MedusaLearner(model, heads, text, config, seed, {}) {}
   ~MedusaLearner();  // the trunk may learn again
 
   bool done() const { return state_.tokens >= config_.tokens; }
@@ -91,8 +110,10 @@ class MedusaLearner {
   run::TrainStep& train_step() { return train_step_; }
 
  private:
+  std::vector<OwnAnswer> next_texts();
+
   lm::Model& model_;
-  lm::MedusaHeads& heads_;
+  lm::Model* teacher_;
   MedusaTrainConfig config_;
   uint64_t seed_;
   TokenSide text_;

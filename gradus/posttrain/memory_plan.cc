@@ -18,6 +18,16 @@ struct Widths {
   int64_t model, q, kv, ffn;
 };
 
+struct Parameters {
+  int64_t matrices = 0, vectors = 0;
+};
+
+Parameters parameters_of(const lm::MedusaConfig& heads, const nn::TransformerConfig& trunk) {
+  const int64_t blocks = heads.heads * heads.layers, outputs = heads.own_outputs ? heads.heads : 0;
+  return {.matrices = blocks * trunk.width * trunk.width + outputs * trunk.n_vocab * trunk.width,
+          .vectors = blocks * trunk.width};
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision precision,
@@ -29,14 +39,26 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
 
   const int64_t n_vectors = c.n_vector_parameters(), n_matrices = c.n_parameters() - n_vectors;
   MemoryPlan plan;
-  const int64_t n_adapter = config.lora ? config.lora->n_parameters(c) : 0;
-  const int64_t learned_matrices = config.lora ? n_adapter : n_matrices, learned_vectors = config.lora ? 0 : n_vectors;
-  plan.parameters = (n_matrices + n_adapter) * half + n_vectors * full;
-  plan.gradients = learned_matrices * bytes_of(f.gradients) + learned_vectors * full;
+  Parameters learned;
+  if (config.lora) {
+    learned = {.matrices = config.lora->n_parameters(c)};
+    plan.parameters = learned.matrices * half;
+  } else if (config.trunk_learns) {
+    learned = {n_matrices, n_vectors};
+  }
+  if (config.heads) {
+    const Parameters heads = parameters_of(*config.heads, c);
+    learned.matrices += heads.matrices, learned.vectors += heads.vectors;
+    plan.parameters += heads.matrices * half + heads.vectors * full;
+  }
+  const int64_t copies = config.teacher ? 2 : 1;
+  plan.parameters += copies * (n_matrices * half + n_vectors * full);
+  plan.gradients = learned.matrices * bytes_of(f.gradients) + learned.vectors * full;
   const auto share = [&](int64_t n) { return (n + config.shares - 1) / config.shares; };
   plan.shares = config.shares;
-  plan.moments = 2 * share(learned_matrices + learned_vectors) * full;
-  plan.master = f.master ? share(learned_matrices) * full : 0;
+  plan.moments = 2 * share(learned.matrices + learned.vectors) * full;
+  plan.master = f.master ? share(learned.matrices) * full : 0;
+  if (f.master && !config.trunk_learns) plan.master += n_matrices * full;  // to be saved as it was
 
   // A layer keeps: two norms, q and k before and after rotation, v, attention's result, its projection, two sums,
   // gate, up, their product and its projection; the norms' statistics and attention's log-sum-exps. With norms of q and
@@ -47,7 +69,13 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t outer_row = 2 * w.model * half + full;  // the embedded tokens, and the last norm with its statistic
   const int64_t log_probs = 2 * config.rows * full;
   const int64_t low_rank_row = config.lora ? config.lora->rank * std::ssize(config.lora->targets) * half : 0;
-  plan.activations = config.rows * (c.layers * (layer_row + low_rank_row) + outer_row) + log_probs;
+  plan.activations = config.trunk_learns ? config.rows * (c.layers * (layer_row + low_rank_row) + outer_row) + log_probs
+                                         : config.rows * w.model * half;
+  // A block of a head keeps its product, ones, their SiLU and the sum; each head also its log-probabilities.
+  if (config.heads) {
+    plan.activations += config.rows * config.heads->heads * config.heads->layers * 4 * w.model * half;
+    plan.activations += config.heads->heads * log_probs;
+  }
 
   // Training: the head's logits, their gradient and its 16-bit copy; the widest gradients of activations; packed
   // operands of a product; pages of keys and values; attention's gradients and scratch.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "gradus/lm/medusa/heads.h"
 #include "gradus/nn/lora.h"
 #include "gradus/nn/precision.h"
 #include "gradus/nn/transformer_config.h"
@@ -31,6 +32,9 @@ struct MemoryPlanConfig {
   int64_t threads = 1;
   int64_t shares = 1;                    // ranks that share moments and master weights out (ZeRO)
   std::optional<nn::LoraConfig> lora{};  // adapters alone learn
+  std::optional<lm::MedusaConfig> heads{};
+  bool trunk_learns = true;  // beside heads
+  bool teacher = false;      // a second copy of the model, that is only read
 };
 
 // Parameters to activations are counted exactly; the workspace is an estimate, and what the process takes besides

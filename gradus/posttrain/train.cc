@@ -160,6 +160,16 @@ MemoryPlan plan_of(const TrainConfig& c, const nn::TransformerConfig& model, nn:
   MemoryPlanConfig plan{.rows = c.pretrains() ? c.pretrain.max_rows : warm_up_rows, .threads = pool().size()};
   if (ranks != nullptr && c.parallel.zero > 0) plan.shares = ranks->size();
   if (c.lora.rank > 0) plan.lora = c.lora.config();
+  if (c.trains_heads()) {
+    plan.rows = c.medusa.max_rows;
+    plan.heads = c.medusa.shape();
+    plan.trunk_learns = c.medusa.joint;
+    plan.teacher = c.medusa.needs_teacher();
+    if (c.medusa.self_distillation) {
+      plan.sampled_at_once = c.medusa.sequences;
+      plan.sampled_tokens = c.medusa.context + 1;
+    }
+  }
   if (c.reinforces()) {
     plan.rows = std::max(plan.rows, c.k15.max_rows);
     plan.sampled_at_once = std::min(lm::SamplerConfig{}.max_batch, c.k15.prompts * c.k15.samples);
@@ -282,6 +292,19 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
       .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
+// The model as it was before the run, if its heads and it learn from that.
+std::optional<lm::Model> teacher_of(const TrainConfig& config, TrainState& state, bool begins) {
+  if (!config.medusa.needs_teacher()) return std::nullopt;
+  lm::Model teacher =
+      lm::load(model_folder_of(config.model), {.precision = config.formats().precision, .read_only = true});
+  const double norm = base_norm(teacher);
+  if (begins) state.base_norm = norm;
+  require(norm == state.base_norm,
+          "the model {} is not the one that the run began with (norm of its weights {}, then {}); put that back",
+          config.model, norm, state.base_norm);
+  return teacher;
+}
+
 // The same of one that trains Medusa heads.
 TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, const TrainConfig& config,
                            const TrainObserver& observer, Training& training, bool is_first) {
@@ -289,6 +312,7 @@ TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, co
     if (observer.on_heads) observer.on_heads(when, *quality);
   };
   TrainState& state = training.state();
+  std::optional<lm::Model> teacher = teacher_of(config, state, !state.heads.before);
   if (!state.heads.before) {
     state.heads.before = heads_quality(model, *model.heads(), text, config.medusa.held_out());
     state.text.fingerprint = text.fingerprint();
@@ -296,7 +320,7 @@ TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, co
   }
   require_same_text(state.text, text, run, config);
   measured("before", state.heads.before);
-  if (state.phase == "medusa") training.medusa(text, config.medusa);
+  if (state.phase == "medusa") training.medusa(text, config.medusa, teacher ? &*teacher : nullptr);
   measured("after", state.heads.after);
   if (!is_first) return followed(run, config, training);
   return {.config = config,

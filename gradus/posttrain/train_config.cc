@@ -195,4 +195,8 @@ void check_algorithm(std::string_view name) {
   check_known("algorithm", name, algorithms());
 }
 
+std::string_view algorithm_on(std::string_view task, std::string_view name) {
+  return task == "text" && name == "sft" ? "pretrain" : name;
+}
+
 }  // namespace gradus::posttrain

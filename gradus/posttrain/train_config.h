@@ -173,4 +173,7 @@ std::shared_ptr<const Task> make_task(const TrainConfig& config);
 // alone, and nothing else on that.
 void check_algorithm(std::string_view name);
 
+// What `name` means on `task`: supervised learning on plain text (`text/sft`) is `pretrain`, elsewhere the name itself.
+std::string_view algorithm_on(std::string_view task, std::string_view name);
+
 }  // namespace gradus::posttrain

@@ -44,7 +44,7 @@ struct TrainState {
   HeadsState heads{};
   std::optional<optim::LossScalerState> scaler{};  // none yet in a new run
   int64_t optimiser_steps = 0;                     // of the moments that are saved beside it, if any
-  double base_norm = 0;                            // of the frozen weights that adapters are for; 0 without adapters
+  double base_norm = 0;  // of the frozen weights that adapters are for, or of a teacher; 0 without either
 };
 std::string to_json(const TrainState& state);
 TrainState parse_train_state(std::string_view json, std::string_view origin);  // throws corrupt
@@ -72,8 +72,8 @@ class Training {
   // Each does what is left of its phase. Throws diverged (the last checkpoint stands) or interrupted (after saving
   // one).
   void pretrain(const Text& text, const PretrainConfig& config);  // measures the loss after, too, and ends the run
-  // The model's heads; measures them after, too, and ends the run.
-  void medusa(const Text& text, const MedusaTrainConfig& config);
+  // The model's heads; measures them after, too, and ends the run. `teacher` if config.needs_teacher().
+  void medusa(const Text& text, const MedusaTrainConfig& config, lm::Model* teacher = nullptr);
   void sft(const SftConfig& config);
   void k15(const K15Config& config);
 

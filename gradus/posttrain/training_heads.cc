@@ -7,9 +7,10 @@
 
 namespace gradus::posttrain {
 
-void Training::medusa(const Text& text, const MedusaTrainConfig& config) {
+void Training::medusa(const Text& text, const MedusaTrainConfig& config, lm::Model* teacher) {
   GRADUS_CHECK(model_.heads() != nullptr);
-  MedusaLearner learner(model_, *model_.heads(), text, config, run_.seed(), &scaler_, options_.ranks);
+  MedusaLearner learner(model_, *model_.heads(), text, config, run_.seed(),
+                        {.teacher = teacher, .scaler = &scaler_, .ranks = options_.ranks});
   HeadsState& state = state_.heads;
   learner.state() = state.medusa;
   follow_moments(learner);

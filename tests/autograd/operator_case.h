@@ -22,6 +22,8 @@ inline Parameter random_parameter(Shape shape, DType dtype, uint64_t stream, dou
 struct OperatorCase {
   std::vector<Tensor> inputs;
   std::vector<Parameter> parameters;
+  std::vector<Tensor> constants;
+  std::vector<Parameter> constant_parameters;            // without gradients
   std::vector<int32_t> ids, rows, offsets, block_table;  // whatever integers f needs
   kernels::RopeTable rope_table;
   std::function<Var(Tape&, std::vector<Var>&)> f;

@@ -110,6 +110,20 @@ CasePointer make_token_log_probs(DType dtype, double temperature, int64_t n) {
   return c;
 }
 
+// The teacher has another width, and sees what it likes of the rows.
+CasePointer make_divergence(DType dtype, int64_t n) {
+  auto c = std::make_unique<OperatorCase>();
+  c->inputs = {random_tensor({6, 4}, dtype, 1)};
+  c->parameters.push_back(random_parameter({5, 4}, dtype, 2));
+  c->constants = {random_tensor({6, 3}, dtype, 3)};
+  c->constant_parameters.push_back(random_parameter({5, 3}, dtype, 4));
+  c->rows = kernels::random_ids(n, 5, 1);
+  c->f = [c = c.get()](Tape&, auto& x) {
+    return divergence(x[0], c->parameters[0], c->rows, c->constants[0], c->constant_parameters[0]);
+  };
+  return c;
+}
+
 CasePointer make_weighted_sum(DType dtype) {
   auto c = std::make_unique<OperatorCase>();
   c->inputs = {random_tensor({8}, dtype, 1)};
@@ -166,6 +180,8 @@ const NamedCase kCases[] = {
     {"TokenLogProbs", [](DType t) { return make_token_log_probs(t, 1.0, 7); }},
     {"TokenLogProbsAtATemperature", [](DType t) { return make_token_log_probs(t, 0.7, 7); }},
     {"TokenLogProbsInTwoChunks", [](DType t) { return make_token_log_probs(t, 1.3, kHeadRows + 5); }},
+    {"Divergence", [](DType t) { return make_divergence(t, 7); }},
+    {"DivergenceInTwoChunks", [](DType t) { return make_divergence(t, kHeadRows + 5); }},
     {"WeightedSum", make_weighted_sum},
     {"ValueUsedOften", make_value_used_often},
     {"SharedGradient", make_shared_gradient},
@@ -342,6 +358,25 @@ TEST(TokenLogProbs, NoRowsGiveNoGradient) {
   EXPECT_EQ(y.value().numel(), 0);
   tape.backward(weighted_sum(y, {}));
   EXPECT_TRUE(same_bits(weight.grad, Tensor::zeros({4, 3})));
+}
+
+TEST(Divergence, IsZeroAtTheTeacherAndItsFormulaElsewhere) {
+  Tape tape;
+  const Var x = tape.constant(Tensor::from<double>(std::vector<double>{1, 2, -0.5, 0.25}, {2, 2}));
+  Parameter eye = random_parameter({2, 2}, DType::f64, 1), other = random_parameter({2, 2}, DType::f64, 2);
+  eye.value.copy_from(Tensor::from<double>(std::vector<double>{1, 0, 0, 1}, {2, 2}));
+  const std::vector<int32_t> rows = {1, 0};
+  const Var at_itself = divergence(x, other, rows, x.value(), other);
+  for (const double y : at_itself.value().span<double>()) EXPECT_NEAR(y, 0, 1e-15);
+
+  const Tensor teacher_x = Tensor::from<double>(std::vector<double>{0, 0, 1, -1}, {2, 2});
+  const Var y = divergence(x, eye, rows, teacher_x, eye);
+  const auto kl = [](double p0, double q0) {
+    return p0 * std::log(p0 / q0) + (1 - p0) * std::log((1 - p0) / (1 - q0));
+  };
+  const auto first_of = [](double a, double b) { return 1 / (1 + std::exp(b - a)); };
+  EXPECT_NEAR(y.value().data<double>()[0], kl(first_of(1, -1), first_of(-0.5, 0.25)), 1e-12);
+  EXPECT_NEAR(y.value().data<double>()[1], kl(0.5, first_of(1, 2)), 1e-12);
 }
 
 TEST(WeightedSum, AddsInDouble) {

@@ -1,8 +1,10 @@
 // Drafts change how fast a text comes, and not one bit of it.
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "gradus/lm/acceptance.h"
+#include "gradus/lm/draft_model.h"
 #include "gradus/lm/sampler.h"
 #include "tests/lm/small_model.h"
 
@@ -44,7 +46,7 @@ class KnowingDrafter final : public Drafter {
     }
   }
 
-  void observe(const DraftTree& tree, std::span<const int32_t> accepted, bool) override {
+  void observe(uint64_t, const DraftTree& tree, std::span<const int32_t> accepted, bool) override {
     ASSERT_FALSE(accepted.empty());
     EXPECT_EQ(accepted[0], 0);
     for (size_t i = 1; i < accepted.size(); ++i) {
@@ -154,6 +156,34 @@ TEST(Drafting, SharedPrefixesChangeNothing) {
   }
   KnowingDrafter drafter(t.prompts, want, 2, 9, 0.6);
   EXPECT_TRUE(same(t.sample({.max_batch = 5, .max_tokens = 20}, &drafter), want));
+}
+
+TEST(DraftModel, ChangesNothingAndIsRightWhenItIsTheSame) {
+  Model model = small_model(), same_weights = small_model(), other = small_model(small_config(), 2);
+  Texts t(model, random_prompts(kLengths));
+  for (const double temperature : {0.0, 1.0}) {
+    const SamplerConfig config{.max_batch = 3, .max_tokens = 40, .temperature = temperature};
+    const std::vector<Sample> want = t.sample(config);
+    for (Model* draft_model : {&same_weights, &other}) {
+      DraftModel drafter(*draft_model, model, 5);
+      Sampler sampler(model, config, &drafter);
+      EXPECT_TRUE(same(sampler.generate(t.requests), want));
+      EXPECT_TRUE(same(sampler.generate(t.requests), want));  // what it remembers is of the texts before
+      if (temperature > 0 || draft_model == &other) continue;
+      const SamplerStats& s = sampler.stats();
+      const int64_t kept = std::accumulate(s.accepted_at.begin(), s.accepted_at.end(), int64_t{0});
+      EXPECT_GT(kept * 10, s.drafted_tokens * 9);  // all but what is drafted beyond an end
+    }
+  }
+}
+
+TEST(DraftModel, OfOtherTokensIsRefused) {
+  Model model = small_model();
+  Model fewer = Model::create(small_config(), character_tokenizer("0123", "$"), 1);
+  Model others = Model::create(small_config(), character_tokenizer("9876543210+-*#>|=", "$"), 1);
+  EXPECT_THROW(DraftModel(fewer, model), Error);
+  EXPECT_THROW(DraftModel(others, model), Error);
+  EXPECT_THROW(DraftModel(model, model, 0), Error);
 }
 
 // The typical rule on a tree whose answer is plain.

@@ -84,14 +84,31 @@ TEST(WeightFiles, AMappedModelMayBeSavedWhereItLies) {
   }
 }
 
-TEST(WeightFiles, ConversionFromAFileIsConversion) {
+TEST(WeightFiles, WhatIsReadIsWhatIsThereInTheFormatAskedFor) {
   const TemporaryFolder folder;
   const Tensor x = kernels::random_tensor({3001, 1021}, DType::f32, 7);  // more than one chunk
   write_weight_files(folder.path(), {{"x", x, DType::f32}}, 1 << 30);
   const WeightFiles files(folder.path());
-  EXPECT_TRUE(
-      kernels::same_bits(converted_from_file(*files.find("x"), DType::bf16), kernels::converted(x, DType::bf16)));
+  WeightBlock block(WeightBlock::room_of(x.numel(), DType::bf16) + WeightBlock::room_of(x.numel(), DType::f32));
+  for (int turn = 0; turn < 2; ++turn) {  // then there is no room left in the block
+    EXPECT_TRUE(
+        kernels::same_bits(read_from_file(*files.find("x"), DType::bf16, block), kernels::converted(x, DType::bf16)));
+    EXPECT_TRUE(kernels::same_bits(read_from_file(*files.find("x"), DType::f32, block), x));
+  }
   EXPECT_TRUE(kernels::same_bits(*files.find("x"), x));  // pages that were let go are read again
+}
+
+TEST(WeightBlock, TensorsLieSideBySideAndKeepIt) {
+  std::optional<WeightBlock> block(std::in_place, 2 * WeightBlock::kAlignment);
+  const Tensor a = block->take({3}, DType::bf16), b = block->take({2, 8}, DType::f32),
+               own = block->take({5}, DType::f64);
+  EXPECT_EQ(static_cast<const std::byte*>(b.raw()) - static_cast<const std::byte*>(a.raw()), WeightBlock::kAlignment);
+  EXPECT_EQ(b.shape(), (Shape{2, 8}));
+  block.reset();
+  for (const Tensor* t : {&a, &b, &own}) {
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(t->raw()) % WeightBlock::kAlignment, 0u);
+    Tensor(*t).fill_zero();  // still there
+  }
 }
 
 TEST(WeightIndex, FilesThatAreMoreThanANameAreCorrupt) {

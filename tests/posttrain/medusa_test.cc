@@ -7,6 +7,7 @@
 #include "gradus/lm/medusa/drafter.h"
 #include "gradus/lm/sampler.h"
 #include "gradus/posttrain/k15.h"
+#include "gradus/posttrain/memory_plan.h"
 #include "gradus/posttrain/pretrain.h"
 #include "tests/core/expect_error.h"
 #include "tests/core/temporary_folder.h"
@@ -101,6 +102,65 @@ TEST_F(MedusaHeadsOnText, JointTrainingMovesBothAndTheModelMoreSlowly) {
   for (const nn::Parameter* p : model.transformer().parameters()) EXPECT_EQ(p->rate, 1.0);
 }
 
+TEST_F(MedusaHeadsOnText, LearnFromTheModelsOwnAnswers) {
+  lm::Model model = trained_model();
+  const std::vector<Tensor> before = values_of(model.transformer().parameters());
+  MedusaTrainConfig config = small_budget();
+  config.self_distillation = true;
+  std::vector<std::vector<Tensor>> learned;
+  for (int run = 0; run < 2; ++run) {
+    lm::MedusaHeads heads(model.transformer(), {.heads = 3});
+    const HeadsQuality untrained = heads_quality(model, heads, text_, config.held_out());
+    MedusaLearner learner(model, heads, text_, config, 7);
+    double predicted = 0;
+    while (!learner.done()) predicted += metric(learner.step(), "tokens");
+    EXPECT_EQ(predicted, static_cast<double>(learner.state().tokens));
+    EXPECT_GT(heads_quality(model, heads, text_, config.held_out()).chain_tokens(), untrained.chain_tokens() + 0.3);
+    learned.push_back(values_of(heads.parameters()));
+  }
+  EXPECT_TRUE(same_bits(learned[0], learned[1]));
+  EXPECT_TRUE(same_bits(values_of(model.transformer().parameters()), before));
+}
+
+TEST_F(MedusaHeadsOnText, InJointSelfDistillationTheModelStaysWhatItWas) {
+  lm::Model model = trained_model(), teacher = trained_model();
+  lm::MedusaHeads heads(model.transformer(), {.heads = 3});
+  MedusaTrainConfig config = small_budget(true);
+  config.self_distillation = true;
+  MedusaLearner learner(model, heads, text_, config, 7, {.teacher = &teacher});
+  EXPECT_NEAR(metric(learner.step(), "trunk_loss"), 0, 1e-6);  // it is the teacher yet
+  double last = 0;
+  while (!learner.done()) last = metric(learner.step(), "trunk_loss");
+  EXPECT_FALSE(same_bits(values_of(model.transformer().parameters()), values_of(teacher.transformer().parameters())));
+  EXPECT_GT(last, 0);
+  EXPECT_LT(last, 0.1);
+  const HeldOutLossConfig held_out{.context = 32, .tokens = 600};
+  EXPECT_LT(held_out_loss(model, text_, held_out).bits_per_byte(),
+            held_out_loss(teacher, text_, held_out).bits_per_byte() + 0.1);
+}
+
+TEST_F(MedusaHeadsOnText, OwnAnswersAreWhatTheSamplerDraws) {
+  lm::Model model = trained_model();
+  const std::vector<std::vector<int32_t>> windows = held_out_windows(text_, model.tokenizer(), 32, 3);
+  std::vector<std::vector<int32_t>> whole;
+  for (const std::vector<int32_t>& w : windows) {
+    if (w.size() == 33) whole.push_back(w);
+  }
+  ASSERT_FALSE(whole.empty());
+  const std::vector<OwnAnswer> answers = own_answers(model, whole, 0.5, 9, 40);
+  ASSERT_EQ(answers.size(), whole.size());
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const std::span<const int32_t> beginning = std::span(whole[i]).first(8);
+    lm::Sampler sampler(model, {.max_tokens = 25, .temperature = 0.5, .seed = 9});
+    const lm::SampleRequest request{beginning, 40 + i};
+    std::vector<int32_t> want(beginning.begin(), beginning.end());
+    const std::vector<lm::Sample> samples = sampler.generate({&request, 1});
+    want.insert(want.end(), samples[0].tokens.begin(), samples[0].tokens.end());
+    EXPECT_EQ(answers[i].tokens, want);
+    EXPECT_EQ(answers[i].prompt_tokens, 8);
+  }
+}
+
 TEST_F(MedusaHeadsOnText, SaveStepsAndNotOneBitOfTheTextIsAnother) {
   for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
     lm::Model model = trained_model(precision);
@@ -182,11 +242,60 @@ TEST(RolloutHeads, ChangeNotOneBitOfTheRun) {
   EXPECT_GE(kept, 0);
 }
 
+TEST(MedusaMemory, IsWhatThePlanSays) {
+  for (const bool own_outputs : {false, true}) {
+    for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
+      for (const bool joint : {false, true}) {
+        const lm::MedusaConfig shape{.heads = 3, .layers = 2, .own_outputs = own_outputs};
+        lm::Model model = lm::Model::create(tiny_config(), lm::byte_tokenizer(), 1, precision);
+        lm::MedusaHeads& heads = model.add_heads(shape);
+        heads.allocate_gradients();
+        if (joint) model.transformer().allocate_gradients();
+        int64_t parameters = 0, gradients = 0, masters = 0, moments = 0;
+        for (const auto* list : {&model.transformer().parameters(), &heads.parameters()}) {
+          for (const nn::Parameter* p : *list) {
+            parameters += static_cast<int64_t>(p->value.bytes());
+            if (p->master.defined()) masters += static_cast<int64_t>(p->master.bytes());
+            if (!p->grad.defined()) continue;
+            gradients += static_cast<int64_t>(p->grad.bytes());
+            moments += 2 * p->value.numel() * static_cast<int64_t>(size_of(kernels::computed_in(p->value.dtype())));
+          }
+        }
+        constexpr int64_t kRows = 64;
+        const MemoryPlan plan =
+            plan_memory(model.config(), precision, {.rows = kRows, .heads = shape, .trunk_learns = joint});
+        EXPECT_EQ(plan.parameters, parameters);
+        EXPECT_EQ(plan.gradients, gradients);
+        EXPECT_EQ(plan.master, masters);
+        EXPECT_EQ(plan.moments, moments);
+        const MemoryPlan with_teacher = plan_memory(
+            model.config(), precision, {.rows = kRows, .heads = shape, .trunk_learns = joint, .teacher = true});
+        int64_t trunk = 0;
+        for (const nn::Parameter* p : model.transformer().parameters()) trunk += static_cast<int64_t>(p->value.bytes());
+        EXPECT_EQ(with_teacher.total() - plan.total(), trunk);
+
+        if (joint) continue;
+        nn::TokenBatch batch;
+        batch.append(kernels::random_ids(kRows, model.tokenizer().n_vocab(), 1));
+        batch.number_pages();
+        const std::vector<int32_t> rows = kernels::random_ids(kRows, kRows, 2);
+        nn::Tape inference(nn::Tape::Mode::inference), tape;
+        const nn::Var x = tape.constant(model.transformer().hidden(inference, batch).value());
+        for (int64_t k = 0; k < shape.heads; ++k)
+          autograd::token_log_probs(heads.hidden(x, k), heads.output(k), rows, batch.ids, 1.0);
+        // Beside the values, the heads' nodes keep log-sum-exps.
+        const auto wide = static_cast<int64_t>(size_of(nn::formats(precision).vectors));
+        EXPECT_EQ(plan.activations, tape.value_bytes() + shape.heads * kRows * wide);
+      }
+    }
+  }
+}
+
 TEST(MedusaConfigs, ThatMakeNoSenseAreErrors) {
   for (const MedusaTrainConfig& bad :
        {MedusaTrainConfig{.heads = 0}, MedusaTrainConfig{.heads = 100}, MedusaTrainConfig{.layers = 0},
         MedusaTrainConfig{.heads = 5, .context = 6}, MedusaTrainConfig{.trunk_rate = 0},
-        MedusaTrainConfig{.decay = 1.5}, MedusaTrainConfig{.tokens = 0}}) {
+        MedusaTrainConfig{.answer_temperature = -1}, MedusaTrainConfig{.decay = 1.5}, MedusaTrainConfig{.tokens = 0}}) {
     EXPECT_GRADUS_ERROR(bad.check(), invalid_argument, "");
   }
 }

@@ -105,7 +105,7 @@ Guess MedusaDrafter::guess(int32_t token, int32_t source, double confidence) {
 
 void MedusaDrafter::propose(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                             std::span<DraftTree> trees) {
-  planned_.clear();
+  guesses_of_.clear();
   if (config_.shape == DraftingConfig::Shape::fixed) return propose_fixed(hidden, contexts, trees);
   propose_dynamic(hidden, contexts, rows, trees);
 }
@@ -170,21 +170,22 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
     pause_ = next_pause_;
   }
   if (gain < kLeastGain) return;
-  for (size_t i = 0; i < n; ++i) trees[i] = plan.trees[i].tree;
-  planned_ = std::move(plan.trees);
+  for (size_t i = 0; i < n; ++i) {
+    trees[i] = std::move(plan.trees[i].tree);
+    guesses_of_[contexts[i].sequence] = std::move(plan.trees[i].guesses);
+  }
 }
 
 // Each child of a node that was reached, and after which the text went on, was right or wrong.
-void MedusaDrafter::observe(const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) {
-  const auto planned = std::ranges::find_if(
-      planned_, [&](const PlannedTree& p) { return p.tree.tokens == tree.tokens && p.tree.parents == tree.parents; });
-  if (planned == planned_.end()) return;
+void MedusaDrafter::observe(uint64_t sequence, const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) {
+  const auto planned = guesses_of_.find(sequence);
+  if (planned == guesses_of_.end()) return;
   const std::span<const int32_t> judged = went_on ? accepted : accepted.first(accepted.size() - 1);
   for (size_t i = 0; i < judged.size(); ++i) {
     const int32_t next = i + 1 < accepted.size() ? accepted[i + 1] : -1;
     for (int64_t node = judged[i] + 1; node < tree.size(); ++node) {
       if (tree.parents[static_cast<size_t>(node)] != judged[i]) continue;
-      const Guess& g = planned->guesses[static_cast<size_t>(node)];
+      const Guess& g = planned->second[static_cast<size_t>(node)];
       chances(g.source).observe(g.confidence, node == next);
     }
   }

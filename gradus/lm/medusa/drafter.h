@@ -45,7 +45,7 @@ class MedusaDrafter final : public Drafter {
 
   void propose(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                std::span<DraftTree> trees) override;
-  void observe(const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) override;
+  void observe(uint64_t sequence, const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) override;
 
  private:
   // What became of the guesses of each source: heads 0, 1, ...; then copies by the length of the repetition.
@@ -63,7 +63,7 @@ class MedusaDrafter final : public Drafter {
   int64_t n_heads_;
   DraftingConfig config_;
   std::vector<DraftChances> chances_;
-  std::vector<PlannedTree> planned_;    // the last step's
+  std::map<uint64_t, std::vector<Guess>> guesses_of_;  // [sequence][node] of the last step's trees
   int64_t pause_ = 0, next_pause_ = 0;  // steps for which the heads are not asked, since they did not pay
 };
 
