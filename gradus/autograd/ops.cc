@@ -452,7 +452,7 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
   return out;
 }
 
-Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, const Tensor& teacher_x,
+Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, Tensor teacher_x,
                const Parameter& teacher_weight) {
   struct Backward final : Node {
     Var x;
@@ -461,8 +461,8 @@ Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, const Te
     Tensor teacher_x;
     const Parameter& teacher_weight;
     Var y;
-    Backward(Var in, Parameter& w, std::span<const int32_t> r, const Tensor& t, const Parameter& tw, Var out)
-        : x(in), weight(w), rows(r), teacher_x(t), teacher_weight(tw), y(out) {}
+    Backward(Var in, Parameter& w, std::span<const int32_t> r, Tensor t, const Parameter& tw, Var out)
+        : x(in), weight(w), rows(r), teacher_x(std::move(t)), teacher_weight(tw), y(out) {}
     void backward(Tape& tape) override {
       const Tensor d_y = tape.take_grad(y);
       if (!d_y.defined()) return;
@@ -488,7 +488,7 @@ Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, const Te
   });
   const Var out = tape.emit(std::move(y), tape.needs_grad(x) || !weight.frozen);
   if (tape.needs_grad(out)) {
-    tape.record<Backward>(x, weight, rows, teacher_x, teacher_weight, out);
+    tape.record<Backward>(x, weight, rows, std::move(teacher_x), teacher_weight, out);
     note_gradient(tape, weight);
   }
   return out;

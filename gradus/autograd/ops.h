@@ -69,7 +69,7 @@ Var token_log_probs(Var x, Parameter& weight, std::span<const int32_t> rows, std
 // KL(p_i || q_i) of the rows rows[i] -> [n]: q = softmax(x W^T), and p, which is constant, a teacher's
 // softmax(teacher_x W_teacher^T) of the same rows. Logits as in token_log_probs.
 //   x, teacher_x [rows, C] (their C may differ); weights [n_vocab, C]; teacher_weight outlives the tape's backward
-Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, const Tensor& teacher_x,
+Var divergence(Var x, Parameter& weight, std::span<const int32_t> rows, Tensor teacher_x,
                const Parameter& teacher_weight);
 
 // sum_i weights[i] * x[i] -> [1], added in double, f32 or f64.   x [n] of any shape; weights are constants.

@@ -35,8 +35,8 @@ std::string name(Device device) {
 void* device_allocate(Device device, std::size_t bytes) {
   if (device.type == DeviceType::cuda) return cuda::allocate(device.index, bytes);
   const std::size_t alignment = bytes < kLargePage ? 64 : kLargePage;
-  void* address = std::aligned_alloc(alignment, (bytes + 63) / 64 * 64);
-  if (address == nullptr)
+  void* address = nullptr;
+  if (::posix_memalign(&address, alignment, (bytes + 63) / 64 * 64) != 0)
     fail(ErrorCode::exhausted, "tensor: no memory for {} bytes; make the batch or the model smaller", bytes);
   if (bytes >= kLargePage) prefer_large_pages(address, bytes);
   return address;
