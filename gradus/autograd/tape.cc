@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
 
 namespace gradus::autograd {
@@ -17,7 +18,14 @@ void Tape::accumulate(Var x, Tensor d_x) {
   GRADUS_CHECK(d_x.shape() == s.value.shape());
   if (!s.grad.defined()) {
     s.grad = std::move(d_x);
-  } else if (s.grad.is_unique()) {
+    return;
+  }
+  if (d_x.dtype() != s.grad.dtype()) {  // one is wide, as the head's are, and so is the sum
+    const DType wide = kernels::computed_in(s.value.dtype());
+    d_x = kernels::converted(d_x, wide);
+    s.grad = kernels::converted(s.grad, wide);
+  }
+  if (s.grad.is_unique()) {
     kernels::add_in_place(s.grad, d_x);
   } else {  // shared with another value's gradient: leave that one alone
     Tensor sum = Tensor::empty(d_x.shape(), d_x.dtype());

@@ -102,6 +102,22 @@ TEST_F(MedusaHeadsOnText, JointTrainingMovesBothAndTheModelMoreSlowly) {
   for (const nn::Parameter* p : model.transformer().parameters()) EXPECT_EQ(p->rate, 1.0);
 }
 
+TEST_F(MedusaHeadsOnText, LearnJointlyInEveryPrecision) {
+  for (const nn::Precision precision :
+       {nn::Precision::fp32, nn::Precision::bf16, nn::Precision::fp16, nn::Precision::bf16_pure}) {
+    lm::Model model = trained_model(precision);
+    lm::MedusaHeads heads(model.transformer(), {.heads = 3, .layers = 2});
+    optim::LossScaler scaler(precision == nn::Precision::fp16 ? optim::LossScalerConfig::automatic()
+                                                              : optim::LossScalerConfig::none());
+    const MedusaTrainConfig config = small_budget(true);
+    const double before = heads_quality(model, heads, text_, config.held_out()).chain_tokens();
+    MedusaLearner learner(model, heads, text_, config, 7, {.scaler = &scaler});
+    while (!learner.done()) learner.step();
+    EXPECT_GT(heads_quality(model, heads, text_, config.held_out()).chain_tokens(), before + 0.2)
+        << nn::name(precision);
+  }
+}
+
 TEST_F(MedusaHeadsOnText, LearnFromTheModelsOwnAnswers) {
   lm::Model model = trained_model();
   const std::vector<Tensor> before = values_of(model.transformer().parameters());
