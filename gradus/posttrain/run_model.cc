@@ -64,6 +64,13 @@ double base_norm(const lm::Model& model) {
   return std::sqrt(sum);
 }
 
+void require_base_norm(const lm::Model& model, double expected, std::string_view name) {
+  const double norm = base_norm(model);
+  require(norm == expected,
+          "the model {} is not the one that the run began with (norm of its weights {}, then {}); put that back", name,
+          norm, expected);
+}
+
 lm::Model model_of(const run::Checkpoint& checkpoint, const TrainConfig& config, lm::Tokenizer tokenizer,
                    const TrainState& state, const std::string& origin) {
   const auto file = [&](const char* name) {
@@ -81,10 +88,7 @@ lm::Model model_of(const run::Checkpoint& checkpoint, const TrainConfig& config,
   if (text == checkpoint.files.end()) fail(ErrorCode::corrupt, "{}: {} is missing", origin, lm::kAdapterConfigFile);
   const std::string base = lm::parse_adapter_config(text->second, origin).base;
   lm::Model model = lm::load(base, {.precision = config.formats().precision, .read_only = true});
-  const double norm = base_norm(model);
-  require(norm == state.base_norm,
-          "{}: the model {} is not the one that the run began with (norm of its weights {}, then {}); put that back",
-          origin, base, norm, state.base_norm);
+  require_base_norm(model, state.base_norm, base);
   model.add_lora(config.lora.config(), base);
   lm::set_adapter_weights(model, file(lm::kAdapterFile), origin);
   return model;

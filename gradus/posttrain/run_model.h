@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "gradus/lm/model.h"
 #include "gradus/posttrain/train_config.h"
@@ -16,8 +17,11 @@ namespace gradus::posttrain {
 // others, or there are some and `config` asks for none.
 lm::Model make_model(const TrainConfig& config, lm::Tokenizer tokenizer);
 
-// Of the weights that adapters leave as they are: TrainState::base_norm. Another number means other weights.
+// Of the weights that adapters leave as they are, or of a teacher: TrainState::base_norm. Another number means other
+// weights.
 double base_norm(const lm::Model& model);
+// Throws invalid_argument, naming the model, when it is another number.
+void require_base_norm(const lm::Model& model, double expected, std::string_view name);
 
 // To go on from `checkpoint`; `origin` names it in errors. Of a run with adapters the base is that of its beginning,
 // wherever config.model leads now. Throws corrupt; invalid_argument when the base has changed.

@@ -292,16 +292,14 @@ TrainSummary work_on_text(run::Run& run, lm::Model& model, const Text& text, con
       .pictures = write_curves(run.paths().directory, config.task + '/' + config.algorithm)};
 }
 
-// The model as it was before the run, if its heads and it learn from that.
-std::optional<lm::Model> teacher_of(const TrainConfig& config, TrainState& state, bool begins) {
-  if (!config.medusa.needs_teacher()) return std::nullopt;
+// The model as it was before the run, if it and its heads have something to learn from that yet.
+std::optional<lm::Model> teacher_of(const TrainConfig& config, TrainState& state) {
+  if (!config.medusa.needs_teacher() || state.phase != "medusa") return std::nullopt;
   lm::Model teacher =
       lm::load(model_folder_of(config.model), {.precision = config.formats().precision, .read_only = true});
-  const double norm = base_norm(teacher);
-  if (begins) state.base_norm = norm;
-  require(norm == state.base_norm,
-          "the model {} is not the one that the run began with (norm of its weights {}, then {}); put that back",
-          config.model, norm, state.base_norm);
+  const bool begins = !state.heads.before;
+  if (begins) state.base_norm = base_norm(teacher);
+  require_base_norm(teacher, state.base_norm, config.model);
   return teacher;
 }
 
@@ -312,7 +310,7 @@ TrainSummary work_on_heads(run::Run& run, lm::Model& model, const Text& text, co
     if (observer.on_heads) observer.on_heads(when, *quality);
   };
   TrainState& state = training.state();
-  std::optional<lm::Model> teacher = teacher_of(config, state, !state.heads.before);
+  std::optional<lm::Model> teacher = teacher_of(config, state);
   if (!state.heads.before) {
     state.heads.before = heads_quality(model, *model.heads(), text, config.medusa.held_out());
     state.text.fingerprint = text.fingerprint();

@@ -84,7 +84,7 @@ TEST(SpeculationGrid, OneTextEach) {
   expect_one_text_each(40, 12);
 }
 
-// Minutes: `ctest -C large -L large`.
+// Half a minute, and many times that under sanitizers: `ctest -C large -L large`.
 TEST(SpeculationGrid, DISABLED_OneTextEachOfAThousand) {
   expect_one_text_each(1000, 40);
 }
