@@ -101,6 +101,10 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
     address_ = nullptr;
     fail_errno("map", path);
   }
+#ifdef MADV_NOHUGEPAGE
+  // One touched byte may else bring 2 MiB into memory. Advice: may fail.
+  ::madvise(address_, size_, MADV_NOHUGEPAGE);
+#endif
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
