@@ -63,6 +63,7 @@ class Transformer {
 
   // All weights in a fixed order, with the names of a Hugging Face checkpoint.
   const std::vector<Parameter*>& parameters() const { return order_; }
+  Parameter& embedding_table() { return *embedding_; }
   Parameter& head() { return config_.tie_embeddings ? *embedding_ : *head_; }
 
   void allocate_gradients();

@@ -36,6 +36,7 @@ std::vector<int64_t> HeadsLoss::count_targets(std::span<const TrainSequence> seq
 
 size_t HeadsLoss::pack(std::span<const TrainSequence> sequences, size_t begin) {
   batch_.clear();
+  next_.clear();
   rows_.assign(static_cast<size_t>(heads_.config().heads) + 1, {});
   targets_ = rows_;
   size_t end = begin;
@@ -45,6 +46,7 @@ size_t HeadsLoss::pack(std::span<const TrainSequence> sequences, size_t begin) {
     if (end > begin && batch_.rows() + static_cast<int64_t>(inputs) > max_rows_) break;
     const int64_t first_row = batch_.rows();
     batch_.append(s.tokens.first(inputs));
+    next_.insert(next_.end(), s.tokens.begin() + 1, s.tokens.end());
     for (size_t i = 0; i < rows_.size(); ++i) {
       const auto ahead = static_cast<int64_t>(i) + 1;
       for (int64_t t = first_target(s, static_cast<int64_t>(i)); t < static_cast<int64_t>(s.tokens.size()); ++t) {
@@ -89,6 +91,7 @@ nn::Var HeadsLoss::loss_of_trunk(nn::Var x, double weight) {
 nn::Var HeadsLoss::loss_of_batch(std::span<const double> weights, std::span<const int64_t> n_targets,
                                  std::span<double> losses) {
   const nn::Var x = weights[0] > 0 ? trunk_.hidden(tape_, batch_) : tape_.constant(hidden(trunk_));
+  const nn::Var next = heads_.read(tape_, next_);
   target_weights_.resize(rows_.size());
   nn::Var total;
   for (size_t i = 0; i < rows_.size(); ++i) {
@@ -101,7 +104,7 @@ nn::Var HeadsLoss::loss_of_batch(std::span<const double> weights, std::span<cons
       const auto head = static_cast<int64_t>(i) - 1;
       target_weights_[i].assign(rows_[i].size(), -weight);
       loss = autograd::weighted_sum(
-          autograd::token_log_probs(heads_.hidden(x, head), heads_.output(head), rows_[i], targets_[i], 1.0),
+          autograd::token_log_probs(heads_.hidden(x, next, head), heads_.output(head), rows_[i], targets_[i], 1.0),
           target_weights_[i]);
     }
     losses[i] += as_double(loss.value()) / weights[i];

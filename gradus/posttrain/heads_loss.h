@@ -66,6 +66,7 @@ class HeadsLoss {
   nn::Tape tape_{nn::Tape::Mode::record};
   nn::Tape inference_{nn::Tape::Mode::inference};
   nn::TokenBatch batch_;
+  std::vector<int32_t> next_;  // [rows] the token after each
   // [1 + heads] of each loss: the rows that have a target, the targets, and what each weighs.
   std::vector<std::vector<int32_t>> rows_, targets_;
   std::vector<std::vector<double>> target_weights_;

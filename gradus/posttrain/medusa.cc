@@ -151,7 +151,8 @@ HeadsQuality heads_quality(lm::Model& model, lm::MedusaHeads& heads, const Text&
     batch.append(std::span(window).first(window.size() - n_heads - 1));
     batch.number_pages();
     const nn::Var hidden = model.transformer().hidden(tape, batch);
-    const auto guesses = guesser.guess(hidden.value(), HeadsQuality::kRanks);
+    const std::span<const int32_t> drawn = std::span(window).subspan(1, static_cast<size_t>(batch.rows()));
+    const auto guesses = guesser.guess(hidden.value(), drawn, HeadsQuality::kRanks);
     for (size_t t = 0; t < static_cast<size_t>(batch.rows()); ++t) {
       for (size_t k = 0; k < n_heads; ++k) {
         const auto& list = guesses[t * n_heads + k];

@@ -30,6 +30,7 @@ struct MedusaTrainConfig {
   int64_t heads = 4;
   int64_t layers = 1;
   bool own_outputs = false;
+  bool reads_token = true;
   bool joint = false;
   bool self_distillation = false;
   double answer_temperature = 0.3;  // as the reference's data generation
@@ -52,6 +53,7 @@ struct MedusaTrainConfig {
     f("heads", heads, "heads, each of which guesses one token further ahead");
     f("layers", layers, "residual blocks of a head");
     f("own_outputs", own_outputs, "an output matrix for each head, instead of the model's own for all");
+    f("reads_token", reads_token, "heads see the token that was drawn, too; false: as published, for other programs");
     f("joint", joint,
       "train the model, too (Medusa-2); false: the heads alone, and the model stays as it is (Medusa-1)");
     f("self_distillation", self_distillation,
@@ -74,7 +76,9 @@ struct MedusaTrainConfig {
   }
 
   void check() const;  // throws invalid_argument on values that make no sense
-  lm::MedusaConfig shape() const { return {.heads = heads, .layers = layers, .own_outputs = own_outputs}; }
+  lm::MedusaConfig shape() const {
+    return {.heads = heads, .layers = layers, .own_outputs = own_outputs, .reads_token = reads_token};
+  }
   bool needs_teacher() const { return joint && self_distillation; }
   HeldOutLossConfig held_out() const { return {.context = context, .tokens = held_out_tokens, .max_rows = max_rows}; }
 };

@@ -23,8 +23,9 @@ struct Parameters {
 };
 
 Parameters parameters_of(const lm::MedusaConfig& heads, const nn::TransformerConfig& trunk) {
-  const int64_t blocks = heads.heads * heads.layers, outputs = heads.own_outputs ? heads.heads : 0;
-  return {.matrices = blocks * trunk.width * trunk.width + outputs * trunk.n_vocab * trunk.width,
+  const int64_t blocks = heads.heads * heads.layers, tokens = heads.reads_token ? heads.heads : 0,
+                outputs = heads.own_outputs ? heads.heads : 0;
+  return {.matrices = (blocks + tokens) * trunk.width * trunk.width + outputs * trunk.n_vocab * trunk.width,
           .vectors = blocks * trunk.width};
 }
 
@@ -71,10 +72,13 @@ MemoryPlan plan_memory(const nn::TransformerConfig& unresolved, nn::Precision pr
   const int64_t low_rank_row = config.lora ? config.lora->rank * std::ssize(config.lora->targets) * half : 0;
   plan.activations = config.trunk_learns ? config.rows * (c.layers * (layer_row + low_rank_row) + outer_row) + log_probs
                                          : config.rows * w.model * half;
-  // A block of a head keeps its product, ones, their SiLU and the sum; each head also its log-probabilities.
+  // A block of a head keeps its product, ones, their SiLU and the sum; each head also its log-probabilities; one that
+  // reads a token its product with that, and the sum of both; the tokens' rows are everyone's.
   if (config.heads) {
-    plan.activations += config.rows * config.heads->heads * config.heads->layers * 4 * w.model * half;
-    plan.activations += config.heads->heads * log_probs;
+    const lm::MedusaConfig& heads = *config.heads;
+    const int64_t kept = heads.heads * heads.layers * 4 + (heads.reads_token ? 2 * heads.heads + 1 : 0);
+    plan.activations += config.rows * kept * w.model * half;
+    plan.activations += heads.heads * log_probs;
   }
 
   // Training: the head's logits, their gradient and its 16-bit copy; the widest gradients of activations; packed

@@ -35,9 +35,9 @@ void want_heads(lm::Model& model, const TrainConfig& config) {
   if (model.heads() == nullptr) model.add_heads(wanted);
   const lm::MedusaConfig& there = model.heads()->config();
   require(there == wanted,
-          "model {} has {} heads of {} layers{}, which go on learning; set medusa.heads, medusa.layers and "
-          "medusa.own_outputs to that",
-          config.model, there.heads, there.layers, there.own_outputs ? " with outputs of their own" : "");
+          "model {} has heads that go on learning; set medusa.heads={} medusa.layers={} medusa.own_outputs={} "
+          "medusa.reads_token={}, as they are",
+          config.model, there.heads, there.layers, there.own_outputs, there.reads_token);
 }
 
 }  // namespace

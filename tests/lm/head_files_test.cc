@@ -65,7 +65,8 @@ class HeadFiles : public ::testing::Test {
     double error = 0;
     for (int64_t h = 0; h < want.dim(0); ++h) {
       Tensor logits = Tensor::empty({rows, n});
-      kernels::gemm(loaded.heads->hidden(x, h).value(), loaded.heads->output(h).value, logits, {.transpose_b = true});
+      kernels::gemm(loaded.heads->hidden(x, {}, h).value(), loaded.heads->output(h).value, logits,
+                    {.transpose_b = true});
       for (int64_t i = 0; i < rows * n; ++i) {
         const float difference = logits.data<float>()[i] - want.data<float>()[h * rows * n + i];
         error = std::max(error, static_cast<double>(std::abs(difference)));
@@ -152,6 +153,40 @@ TEST_F(HeadFiles, SavingAndLoadingGivesTheSameBitsInEveryPrecision) {
   }
 }
 
+TEST_F(HeadFiles, HeadsThatSeeTheDrawnTokenAreKept) {
+  for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
+    nn::Transformer trunk(config(), precision);
+    set_output(trunk);
+    for (const bool own : {false, true}) {
+      const TemporaryFolder folder;
+      LoadedHeads before{
+          .heads = std::make_unique<MedusaHeads>(trunk, MedusaConfig{.own_outputs = own, .reads_token = true})};
+      for (nn::Parameter* p : before.heads->parameters())
+        kernels::convert(kernels::random_tensor(p->value.shape(), DType::f32, 5, 1.0), p->weights()), p->changed();
+      save_heads(*before.heads, folder.path(), {.layout = published_layout(*before.heads)});
+      const LoadedHeads after = load_heads(folder.path(), trunk);
+      EXPECT_EQ(after.heads->config(), before.heads->config());
+      EXPECT_TRUE(same_values(before, after));
+      EXPECT_GRADUS_ERROR(save_heads(*before.heads, folder / "other", {.layout = HeadLayout::vllm}), invalid_argument,
+                          "medusa.reads_token=false");
+    }
+  }
+}
+
+TEST_F(HeadFiles, TheDrawnTokensWeightsMustFit) {
+  const auto load_with = [&](const std::string& name, const Shape& shape) {
+    const TemporaryFolder folder;
+    NamedTensors tensors = read_safetensors(fixture("v2") / "medusa_lm_head.safetensors").tensors;
+    tensors.emplace_back(name, Tensor::zeros(shape));
+    write_safetensors(folder / "medusa_lm_head.safetensors", tensors);
+    load_heads(folder.path(), trunk_);
+  };
+  const int64_t width = trunk_.config().width;
+  EXPECT_GRADUS_ERROR(load_with("0.token.weight", {width, width}), corrupt, "1.token.weight is missing");
+  EXPECT_GRADUS_ERROR(load_with("99.token.weight", {width, width}), corrupt, "left over");
+  EXPECT_GRADUS_ERROR(load_with("0.token.bias", {width}), corrupt, "no known layout");
+}
+
 // A converter need not know what it converts: 16-bit heads stay what they are.
 TEST_F(HeadFiles, SixteenBitHeadsAreWrittenAgainAsTheyWere) {
   for (const DType dtype : {DType::bf16, DType::f16}) {
@@ -177,7 +212,7 @@ TEST_F(HeadFiles, ADraftVocabularyIsKept) {
   EXPECT_TRUE(same_values(before, after));
 
   MedusaGuesser guesser(*after.heads, after.vocabulary);
-  const auto guesses = guesser.guess(*expected_.find("hidden"), 2);
+  const auto guesses = guesser.guess(*expected_.find("hidden"), std::vector<int32_t>(5), 2);
   const Tensor& want = *expected_.find("shared");
   ASSERT_EQ(guesses.size(), static_cast<size_t>(5 * kHeads));
   for (int64_t row = 0; row < 5; ++row) {

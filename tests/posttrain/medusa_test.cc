@@ -52,7 +52,7 @@ TEST_F(MedusaHeadsOnText, BeginAsTheModelsOwnHead) {
     const Tensor x = kernels::random_tensor({3, model.config().width}, DType::f32, 1, 1.0);
     nn::Tape tape(nn::Tape::Mode::inference);
     for (int64_t k = 0; k < 2; ++k) {
-      EXPECT_TRUE(kernels::same_bits(heads.hidden(tape.constant(x), k).value(), x));
+      EXPECT_TRUE(kernels::same_bits(heads.hidden(tape.constant(x), {}, k).value(), x));
       EXPECT_TRUE(kernels::same_bits(heads.output(k).value, model.transformer().head().value));
     }
   }
@@ -85,6 +85,19 @@ TEST_F(MedusaHeadsOnText, LearnWhatComesLaterAndLeaveTheModelAsItIs) {
     EXPECT_LE(trained.top(k, 10), 1.0 + 1e-9);
   }
   EXPECT_GT(trained.chain_tokens(), 1.4);
+}
+
+TEST_F(MedusaHeadsOnText, GuessBetterWhenTheySeeTheDrawnToken) {
+  lm::Model model = trained_model();
+  const MedusaTrainConfig config = small_budget();
+  std::vector<double> first_guess;
+  for (const bool reads_token : {false, true}) {
+    lm::MedusaHeads heads(model.transformer(), {.heads = 3, .reads_token = reads_token});
+    MedusaLearner learner(model, heads, text_, config, 7);
+    while (!learner.done()) learner.step();
+    first_guess.push_back(heads_quality(model, heads, text_, config.held_out()).top(0, 1));
+  }
+  EXPECT_GT(first_guess[1], first_guess[0] + 0.05);
 }
 
 TEST_F(MedusaHeadsOnText, JointTrainingMovesBothAndTheModelMoreSlowly) {
@@ -217,7 +230,8 @@ TEST_F(MedusaHeadsOnText, ADraftVocabularyDraftsNothingElse) {
   lm::MedusaHeads heads(model.transformer(), {.heads = 2});
   lm::MedusaGuesser all(heads), some(heads, {'e', 't', ' '});
   const Tensor x = kernels::random_tensor({4, model.config().width}, DType::f32, 1, 1.0);
-  const auto from_all = all.guess(x, 257), from_some = some.guess(x, 10);
+  const std::vector<int32_t> drawn(4);
+  const auto from_all = all.guess(x, drawn, 257), from_some = some.guess(x, drawn, 10);
   for (size_t i = 0; i < from_some.size(); ++i) {
     ASSERT_EQ(from_some[i].size(), 3u);
     std::vector<int32_t> order;  // of the three among all
@@ -259,10 +273,10 @@ TEST(RolloutHeads, ChangeNotOneBitOfTheRun) {
 }
 
 TEST(MedusaMemory, IsWhatThePlanSays) {
-  for (const bool own_outputs : {false, true}) {
+  for (const bool extras : {false, true}) {
     for (const nn::Precision precision : {nn::Precision::fp32, nn::Precision::bf16}) {
       for (const bool joint : {false, true}) {
-        const lm::MedusaConfig shape{.heads = 3, .layers = 2, .own_outputs = own_outputs};
+        const lm::MedusaConfig shape{.heads = 3, .layers = 2, .own_outputs = extras, .reads_token = extras};
         lm::Model model = lm::Model::create(tiny_config(), lm::byte_tokenizer(), 1, precision);
         lm::MedusaHeads& heads = model.add_heads(shape);
         heads.allocate_gradients();
@@ -297,8 +311,9 @@ TEST(MedusaMemory, IsWhatThePlanSays) {
         const std::vector<int32_t> rows = kernels::random_ids(kRows, kRows, 2);
         nn::Tape inference(nn::Tape::Mode::inference), tape;
         const nn::Var x = tape.constant(model.transformer().hidden(inference, batch).value());
+        const nn::Var e = heads.read(tape, batch.ids);
         for (int64_t k = 0; k < shape.heads; ++k)
-          autograd::token_log_probs(heads.hidden(x, k), heads.output(k), rows, batch.ids, 1.0);
+          autograd::token_log_probs(heads.hidden(x, e, k), heads.output(k), rows, batch.ids, 1.0);
         // Beside the values, the heads' nodes keep log-sum-exps.
         const auto wide = static_cast<int64_t>(size_of(nn::formats(precision).vectors));
         EXPECT_EQ(plan.activations, tape.value_bytes() + shape.heads * kRows * wide);

@@ -110,10 +110,16 @@ void MedusaDrafter::propose(const Tensor& hidden, std::span<const DraftContext> 
   propose_dynamic(hidden, contexts, rows, trees);
 }
 
+std::vector<std::vector<Candidate>> MedusaDrafter::guess(const Tensor& hidden, std::span<const DraftContext> contexts) {
+  std::vector<int32_t> drawn;
+  for (const DraftContext& c : contexts) drawn.push_back(c.text.back());
+  return guesser_->guess(hidden, drawn, config_.guesses_per_head);
+}
+
 void MedusaDrafter::propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts,
                                   std::span<DraftTree> trees) {
   if (guesser_ == nullptr || config_.choices.empty()) return;
-  const std::vector<std::vector<Candidate>> guesses = guesser_->guess(hidden, config_.guesses_per_head);
+  const std::vector<std::vector<Candidate>> guesses = guess(hidden, contexts);
   for (size_t i = 0; i < trees.size(); ++i) {
     std::map<std::vector<int32_t>, int32_t> nodes = {{{}, 0}};
     for (const std::vector<int32_t>& path : config_.choices) {
@@ -149,7 +155,7 @@ void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftC
   const bool with_heads = guesser_ != nullptr && pause_ == 0;
   if (pause_ > 0) --pause_;
   if (with_heads) {
-    const std::vector<std::vector<Candidate>> heads = guesser_->guess(hidden, config_.guesses_per_head);
+    const std::vector<std::vector<Candidate>> heads = guess(hidden, contexts);
     for (size_t i = 0; i < n; ++i) {
       guesses[i].at_depth.resize(static_cast<size_t>(n_heads_));
       for (int32_t k = 0; k < n_heads_; ++k) {

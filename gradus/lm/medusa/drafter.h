@@ -52,6 +52,8 @@ class MedusaDrafter final : public Drafter {
   static constexpr int32_t kCopyLengths = 4;
   DraftChances& chances(int32_t source) { return chances_[static_cast<size_t>(source)]; }
   int32_t copy_source(int64_t repeated) const;
+  // [texts][heads] lists of candidates.
+  std::vector<std::vector<Candidate>> guess(const Tensor& hidden, std::span<const DraftContext> contexts);
   Guess guess(int32_t token, int32_t source, double confidence);
 
   void propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts, std::span<DraftTree> trees);

@@ -137,7 +137,8 @@ class Loader {
     const bool own = has_own_outputs(tokens);
     const MedusaConfig shape{.heads = static_cast<int64_t>(tensors_.blocks.size()),
                              .layers = static_cast<int64_t>(tensors_.blocks.front().size()),
-                             .own_outputs = own};
+                             .own_outputs = own,
+                             .reads_token = !tensors_.tokens.empty()};
     require_memory_of(shape);
     LoadedHeads out{.heads = std::make_unique<MedusaHeads>(trunk_, shape),
                     .vocabulary = std::move(tokens),
@@ -174,6 +175,7 @@ class Loader {
         if (tensors_.has_biases()) check(block.bias, {width()});
       }
     }
+    for (const HeadTensor& token : tensors_.tokens) check(token, {width(), width()});
     if (config_.biases && *config_.biases != tensors_.has_biases()) {
       fail(ErrorCode::corrupt, "{}: config.json has medusa_fc_bias {}, but there are {}biases, such as {}", origin_,
            *config_.biases, tensors_.has_biases() ? "" : "no ", "blocks.0.layers.0.bias");
@@ -265,8 +267,9 @@ class Loader {
     const size_t matrix = size_of(formats.matrices) + (formats.master ? size_of(formats.vectors) : 0);
     // In double: nothing overflows, and the sizes are those of tensors that are there.
     const double C = static_cast<double>(width()), V = static_cast<double>(n_vocab());
-    const double numbers = static_cast<double>(shape.heads) *
-                           (static_cast<double>(shape.layers) * C * (C + 1) + (shape.own_outputs ? V * C : 0));
+    const double numbers =
+        static_cast<double>(shape.heads) * (static_cast<double>(shape.layers) * C * (C + 1) +
+                                            (shape.reads_token ? C * C : 0) + (shape.own_outputs ? V * C : 0));
     const double bytes = numbers * static_cast<double>(matrix), available = static_cast<double>(available_memory());
     if (bytes > available) {
       fail(ErrorCode::exhausted,
@@ -285,6 +288,7 @@ class Loader {
         nn::Parameter& bias = parameter();
         if (tensors_.has_biases()) set(bias, block.bias.values);
       }
+      if (heads.config().reads_token) set(parameter(), tensors_.tokens[h].values);
       if (!heads.config().own_outputs) continue;
       set(parameter(), tensors_.outputs[tensors_.outputs.size() == 1 ? 0 : h].values, config_.logit_scale);
     }
@@ -369,6 +373,10 @@ void save_heads(MedusaHeads& heads, const fs::path& folder, const SaveHeadsOptio
   require(options.vocabulary.empty() || (vllm && !own),
           "save heads: the {} tokens of a draft vocabulary can only be saved as vllm, and with the model's output",
           options.vocabulary.size());
+  require(!vllm || !heads.config().reads_token,
+          "save heads: heads that see the drawn token can be saved as {}, but not as vllm; train others with "
+          "medusa.reads_token=false",
+          name(published_layout(heads)));
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail(ErrorCode::io, "save heads: cannot make the folder {}: {}", folder.string(), error.message());
@@ -390,6 +398,7 @@ void save_heads(MedusaHeads& heads, const fs::path& folder, const SaveHeadsOptio
       add(fmt::format("blocks.{}.layers.{}.weight", h, l));
       add(fmt::format("blocks.{}.layers.{}.bias", h, l));
     }
+    if (heads.config().reads_token) add({});  // v1 and v2 only
     if (own) add(fmt::format("lm_heads.{}.weight", h));
   }
   if (vllm && !own) {

@@ -80,6 +80,7 @@ class Sorter {
     count();
     for (int64_t h = 0; h < n_heads_; ++h) out.blocks.push_back(layers_of(h));
     check_biases(out);
+    out.tokens = tokens();
     out.outputs = outputs();
     out.token_map = std::move(token_map_);
     return out;
@@ -109,6 +110,8 @@ class Sorter {
       Block& block = blocks_[{*number(0), *number(1)}];
       return is_of(false) && put(is_bias ? block.bias : block.weight, std::move(tensor));
     }
+    if (p.size() == 3 && number(0) && p[1] == "token" && is_weight)
+      return is_of(false) && put(tokens_[*number(0)], std::move(tensor));
     if (p.size() == 3 && number(0) && number(1) && is_weight) {
       Output& output = outputs_[*number(0)];
       output.after = *number(1);
@@ -198,6 +201,18 @@ class Sorter {
     }
   }
 
+  std::vector<HeadTensor> tokens() {
+    if (tokens_.empty()) return {};
+    if (tokens_.rbegin()->first >= n_heads_) left_over(tokens_.rbegin()->second);
+    std::vector<HeadTensor> out;
+    for (int64_t h = 0; h < n_heads_; ++h) {
+      const auto found = tokens_.find(h);
+      if (found == tokens_.end()) missing(fmt::format("{}.token.weight", h));
+      out.push_back(found->second);
+    }
+    return out;
+  }
+
   std::vector<HeadTensor> outputs() {
     if (output_of_all_.values.defined()) {
       if (!outputs_.empty()) left_over(outputs_.begin()->second.tensor);
@@ -223,6 +238,7 @@ class Sorter {
   bool in_model_ = false, known_ = false, is_vllm_ = false;
   int64_t n_heads_ = 0, n_layers_ = 0;
   std::map<std::pair<int64_t, int64_t>, Block> blocks_;  // [head, layer]
+  std::map<int64_t, HeadTensor> tokens_;
   std::map<int64_t, Output> outputs_;
   HeadTensor output_of_all_, token_map_;
 };

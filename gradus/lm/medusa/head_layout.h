@@ -2,6 +2,7 @@
 // of heads and layers are those of the tensors: configs lie about them (published ones say 2 heads beside 5).
 //   v1          {h}.{l}.linear.weight, .bias, {h}.{layers}.weight    FasterDecoding's: outputs of their own
 //   v2          {h}.{l}.linear.weight, .bias                         its second version: the model's output
+//               In both, Gradus adds {h}.token.weight where heads see the drawn token (heads.h).
 //   full_model  the same behind "medusa_head.", among a model's own tensors
 //   vllm        blocks.{h}.layers.{l}.weight, perhaps .bias; lm_heads.{h}.weight, or lm_head.weight for all; token_map;
 //               all perhaps behind "medusa_heads."
@@ -31,6 +32,7 @@ struct HeadTensors {
   };
   HeadLayout layout = HeadLayout::v1;
   std::vector<std::vector<Block>> blocks = {};  // [heads][layers]; biases in all or in none
+  std::vector<HeadTensor> tokens = {};          // [heads], or none: the drawn token is not seen
   std::vector<HeadTensor> outputs = {};         // [heads]; one for all; or none: the model's own
   HeadTensor token_map = {};
 

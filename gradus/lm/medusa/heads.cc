@@ -5,8 +5,10 @@
 
 #include "gradus/core/thread_pool.h"
 #include "gradus/kernels/convert.h"
+#include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/embedding.h"
 #include "gradus/kernels/gemm.h"
+#include "gradus/kernels/norm.h"
 #include "gradus/kernels/softmax.h"
 
 namespace gradus::lm {
@@ -26,6 +28,7 @@ MedusaHeads::MedusaHeads(nn::Transformer& trunk, const MedusaConfig& config) : t
       blocks.push_back({make_parameter(fmt::format("{}.{}.linear.weight", k, l), {C, C}),
                         make_parameter(fmt::format("{}.{}.linear.bias", k, l), {C})});
     }
+    if (config.reads_token) tokens_.push_back(make_parameter(fmt::format("{}.token.weight", k), {C, C}));
     if (!config.own_outputs) continue;
     nn::Parameter* const output = make_parameter(fmt::format("{}.{}.weight", k, config.layers), {n_vocab, C});
     kernels::convert(trunk.head().weights(), output->weights());
@@ -53,8 +56,27 @@ void MedusaHeads::allocate_gradients() {
   }
 }
 
-nn::Var MedusaHeads::hidden(nn::Var x, int64_t head) {
-  for (const Block& b : blocks_[static_cast<size_t>(head)]) x = add(x, silu(linear(x, *b.weight, b.bias)));
+nn::Var MedusaHeads::read(nn::Tape& tape, std::span<const int32_t> tokens) {
+  if (!config_.reads_token) return {};
+  const Tensor& table = trunk_.embedding_table().value;
+  const auto rows = static_cast<int64_t>(tokens.size()), C = table.dim(1);
+  const DType wide = trunk_.precision().vectors;
+  Tensor rows_of_table = Tensor::empty({rows, C}, table.dtype()), e = Tensor::empty({rows, C}, table.dtype());
+  Tensor ones = Tensor::empty({C}, wide), inv_rms = Tensor::empty({rows}, wide);
+  kernels::fill(ones, 1.0);
+  kernels::embedding(tokens, table, rows_of_table);
+  kernels::rms_norm(rows_of_table, ones, trunk_.config().norm_eps, e, inv_rms);
+  return tape.constant(e);
+}
+
+nn::Var MedusaHeads::hidden(nn::Var x, nn::Var e, int64_t head) {
+  const auto k = static_cast<size_t>(head);
+  for (size_t l = 0; l < blocks_[k].size(); ++l) {
+    const Block& b = blocks_[k][l];
+    nn::Var y = linear(x, *b.weight, b.bias);
+    if (l == 0 && config_.reads_token) y = add(y, linear(e, *tokens_[k]));
+    x = add(x, silu(y));
+  }
   return x;
 }
 
@@ -111,18 +133,20 @@ std::vector<int32_t> largest(std::span<const float> z, size_t most) {
 
 }  // namespace
 
-std::vector<std::vector<Candidate>> MedusaGuesser::guess(const Tensor& hidden, int64_t most) {
+std::vector<std::vector<Candidate>> MedusaGuesser::guess(const Tensor& hidden, std::span<const int32_t> drawn,
+                                                         int64_t most) {
   const int64_t rows = hidden.dim(0), n_heads = heads_.config().heads;
+  GRADUS_CHECK(std::ssize(drawn) == rows);
   std::vector<std::vector<Candidate>> guesses(static_cast<size_t>(rows * n_heads));
   // All heads that share an output, one below the other: its weights are read once.
   const bool own = heads_.config().own_outputs;
   const int64_t together = own ? 1 : n_heads;
-  const nn::Var x = tape_.constant(hidden);
+  const nn::Var x = tape_.constant(hidden), e = heads_.read(tape_, drawn);
   for (int64_t first = 0; first < n_heads; first += together) {
     Tensor h = Tensor::empty({together * rows, hidden.dim(1)}, hidden.dtype());
     for (int64_t k = 0; k < together; ++k) {
       Tensor part = h.rows(k * rows, (k + 1) * rows);
-      part.copy_from(heads_.hidden(x, first + k).value());
+      part.copy_from(heads_.hidden(x, e, first + k).value());
     }
     const Tensor& w = output_.defined() ? output_ : heads_.output(first).value;
     Tensor logits = Tensor::empty({h.dim(0), w.dim(0)}, heads_.trunk().precision().vectors);
