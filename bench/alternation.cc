@@ -26,15 +26,26 @@ void Alternation::run(int rounds) {
 }
 
 double Alternation::median_s(Id id) const {
-  std::vector<double> sorted = entries_.at(id).seconds;
-  GRADUS_CHECK(!sorted.empty());
-  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-  std::nth_element(sorted.begin(), middle, sorted.end());
-  return *middle;
+  return median(entries_.at(id).seconds);
 }
 
 const std::vector<double>& Alternation::all_s(Id id) const {
   return entries_.at(id).seconds;
+}
+
+std::vector<double> Alternation::sum_s(const std::vector<Id>& ids) const {
+  std::vector<double> sums(all_s(ids.front()).size());
+  for (const Id id : ids) {
+    for (size_t round = 0; round < sums.size(); ++round) sums[round] += all_s(id)[round];
+  }
+  return sums;
+}
+
+double median(std::vector<double> values) {
+  GRADUS_CHECK(!values.empty());
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 int64_t repeats_for(double work) {

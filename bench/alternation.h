@@ -19,8 +19,9 @@ class Alternation {
   // One round that does not count (caches, lazily created state), then `rounds` that do.
   void run(int rounds);
 
-  double median_s(Id id) const;                   // seconds of one body
-  const std::vector<double>& all_s(Id id) const;  // of each round
+  double median_s(Id id) const;                                 // seconds of one body
+  const std::vector<double>& all_s(Id id) const;                // of each round
+  std::vector<double> sum_s(const std::vector<Id>& ids) const;  // of each round, of all of them
 
  private:
   struct Entry {
@@ -30,6 +31,8 @@ class Alternation {
   };
   std::vector<Entry> entries_;
 };
+
+double median(std::vector<double> values);  // of at least one
 
 // How often a body of so many FLOPs (or bytes) has to be repeated to last about 10 ms at 10^11 a second.
 int64_t repeats_for(double work);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "bench/alternation.h"
 #include "bench/bench.h"
 #include "bench/preset_config.h"
 #include "gradus/core/file.h"
@@ -23,12 +24,6 @@ constexpr double kStepSizes[] = {1e-5, 3.16e-5, 1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e
 constexpr double kDeltaToLearningRate = 10;
 constexpr int64_t kBins[] = {3, 11, 51, 501};
 constexpr int64_t kEpisodes = 100;  // greedy ones, at the end of a training
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 // Greedy returns at the end of the trainings of seeds 1 ... n, side by side on pool().
 struct OfSeeds {

@@ -27,15 +27,26 @@ std::atomic<float> read_sink;
 
 ReadMemory::ReadMemory(Alternation& alternation) : alternation_(alternation), data_(Tensor::empty({memory_floats()})) {
   kernels::fill(data_, 1.0);
-  id_ = alternation.add([data = data_] {
+  again();
+}
+
+void ReadMemory::again() {
+  ids_.push_back(alternation_.add([data = data_] {
     parallel_ranges(data.numel(), kPieceFloats, [&](int64_t begin, int64_t end) {
       read_sink = read_loop(data.span<float>().subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
     });
-  });
+  }));
+}
+
+std::vector<double> ReadMemory::gb_per_s_of_rounds() const {
+  const double bytes = static_cast<double>(data_.bytes()) * static_cast<double>(ids_.size());
+  std::vector<double> rates;
+  for (const double seconds : alternation_.sum_s(ids_)) rates.push_back(bytes / seconds * 1e-9);
+  return rates;
 }
 
 double ReadMemory::gb_per_s() const {
-  return static_cast<double>(data_.bytes()) / alternation_.median_s(id_) * 1e-9;
+  return median(gb_per_s_of_rounds());
 }
 
 }  // namespace gradus::bench
