@@ -89,7 +89,7 @@ void train(const TrainOptions& options, const Sink& sink);
 //       share_of_peak        useful FLOPs (flops.h) by the peak of the precision
 //       share_of_bandwidth   bytes of all weights, once for each pass, by the rate of reading memory; of tg128 the
 //       median
-//                            over rounds, memory being read after every 16 tokens
+//                            over rounds, memory being read before every 16 tokens
 //   rows           the cost curve: a pass over so many rows behind kCurveContext tokens, with the logits of all;
 //                  `ratio` to one row, medians
 struct DecodeOptions {

@@ -21,7 +21,7 @@ namespace gradus::bench {
 namespace {
 
 constexpr int64_t kPrompt = 512, kGenerated = 128;
-constexpr int64_t kPiece = 16;  // tokens that are generated between two readings of memory
+constexpr int64_t kPiece = 16;  // tokens that are generated behind a reading of memory
 constexpr int64_t kCurveRows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 constexpr int64_t kPositions = 1024;  // of models that are made here
 
@@ -189,12 +189,12 @@ void decode(const DecodeOptions& options, const Sink& sink) {
   });
   std::vector<Alternation::Id> generation;
   for (int64_t begin = 0; begin < kGenerated; begin += kPiece) {
+    memory.again();
     generation.push_back(rounds.add([&, begin] {
       pass.move_to(begin);
       for (const int32_t& token : tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(kPiece)))
         pass.read({&token, 1}, lm::ForwardPass::Logits::of_last);
     }));
-    memory.again();
   }
   std::array<Alternation::Id, std::size(kCurveRows)> curve{};
   for (size_t i = 0; i < curve.size(); ++i) {
