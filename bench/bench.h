@@ -87,9 +87,8 @@ void train(const TrainOptions& options, const Sink& sink);
 // repetition to warm up, then `rounds`, of which tokens_per_s is the mean and deviation the sample's. Rows:
 //   pp512, tg128   a prompt of 512 tokens at once, and 128 tokens one by one from an empty cache
 //       share_of_peak        useful FLOPs (flops.h) by the peak of the precision
-//       share_of_bandwidth   bytes of all weights, once for each pass, by the rate of reading memory; of tg128 the
-//       median
-//                            over rounds, memory being read before every 16 tokens
+//       share_of_bandwidth   bytes of all weights, once for each pass, by the rate of reading memory; of tg128
+//                            the median over rounds, memory being read before every 16 tokens
 //   rows           the cost curve: a pass over so many rows behind kCurveContext tokens, with the logits of all;
 //                  `ratio` to one row, medians
 struct DecodeOptions {

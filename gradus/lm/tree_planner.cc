@@ -104,16 +104,21 @@ bool could_pay(std::span<const TextGuesses> texts, int64_t rows, int64_t most_no
     if (!t.at_depth.empty() && !t.at_depth[0].empty()) largest = std::max(largest, t.at_depth[0][0].chance);
     if (!t.path.empty()) largest = std::max(largest, t.path[0].chance);
   }
-  const auto n = static_cast<double>(texts.size());
-  const auto n_rows = rows + static_cast<int64_t>(texts.size());
-  const double plain = n / cost(n_rows);
-  for (int64_t nodes = 1; nodes <= most_nodes; ++nodes) {
-    if ((n + static_cast<double>(nodes) * largest) / cost(n_rows + nodes) > plain) return true;
-  }
-  return false;
+  return most_gain(std::ssize(texts), rows, most_nodes, largest, cost) > 1;
 }
 
 }  // namespace
+
+double most_gain(int64_t texts, int64_t rows, int64_t most_nodes, double chance, const StepCost& cost) {
+  const auto n = static_cast<double>(texts);
+  const double plain = cost(rows + texts);
+  double best = 1;
+  for (int64_t nodes = 1; nodes <= most_nodes; ++nodes) {
+    const double tokens = 1 + chance * static_cast<double>(nodes) / n;  // to those of plain decoding
+    best = std::max(best, tokens * plain / cost(rows + texts + nodes));
+  }
+  return best;
+}
 
 TreePlan plan_trees(std::span<const TextGuesses> texts, std::span<const int32_t> lasts, int64_t rows,
                     int64_t most_nodes, const StepCost& cost) {

@@ -43,6 +43,10 @@ struct TreePlan {
 // Seconds do not matter, only how much longer more rows take.
 using StepCost = std::function<double(int64_t rows)>;
 
+// How many times faster than plain decoding a step could be whose nodes, at most `most_nodes`, are each right with
+// `chance`; at least 1, for it need not have any. `rows` as below.
+double most_gain(int64_t texts, int64_t rows, int64_t most_nodes, double chance, const StepCost& cost);
+
 // The trees of at most `most_nodes` nodes beside the texts' last tokens that give the most tokens in a millisecond.
 //   lasts  the texts' last tokens
 //   rows   that the step has beside the trees'

@@ -63,6 +63,14 @@ double best_value(const TextGuesses& text, size_t n) {
   return total;
 }
 
+TEST(TreePlanner, TheMostGainIsThatOfTheBestNumberOfNodes) {
+  const StepCost steps = [](int64_t rows) { return rows <= 16 ? 1.0 : 4.0; };
+  EXPECT_DOUBLE_EQ(most_gain(1, 0, 64, 1.0, steps), 16.25);  // 65 tokens in 4, more than 16 in 1
+  EXPECT_DOUBLE_EQ(most_gain(1, 0, 15, 0.5, steps), 8.5);
+  EXPECT_DOUBLE_EQ(most_gain(1, 8, 15, 1.0, steps), 8.0);   // 7 nodes are free beside 8 other rows
+  EXPECT_DOUBLE_EQ(most_gain(16, 0, 16, 1.0, steps), 1.0);  // none pays
+}
+
 TEST(TreePlanner, FindsTheBestTreeOfEachSize) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const TextGuesses text = random_guesses(seed, 4, 5);

@@ -249,7 +249,7 @@ TEST(RolloutHeads, ChangeNotOneBitOfTheRun) {
   const K15Config config{
       .iterations = 3, .prompts = 6, .samples = 4, .minibatches = 3, .learning_rate = 1e-3, .max_tokens = 12};
   lm::Model plain = tiny_model(task), with_heads = tiny_model(task);
-  with_heads.add_heads({.heads = 3});
+  with_heads.add_heads({.heads = 3, .reads_token = true});
   const std::vector<Tensor> untrained = values_of(with_heads.heads()->parameters());
   K15 a(plain, task, config, 7), b(with_heads, task, config, 7);
   double steps = 0, kept = 0;

@@ -142,21 +142,11 @@ void MedusaDrafter::add_copy(const DraftContext& context, TextGuesses& guesses) 
   for (const int32_t token : r.continuation) guesses.path.push_back(guess(token, source, kConfidence));
 }
 
-// The most that a step can gain, over all numbers of nodes: what a large batch need not look further than.
-double MedusaDrafter::gain_if_all_are_right(int64_t texts, int64_t rows) const {
-  const double plain = config_.cost(rows + texts);
-  double best = 1;
-  for (int64_t nodes = 1; nodes <= config_.most_nodes; ++nodes) {
-    const double tokens = static_cast<double>(texts + nodes) / static_cast<double>(texts);
-    best = std::max(best, tokens * plain / config_.cost(rows + texts + nodes));
-  }
-  return best;
-}
-
 void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                                     std::span<DraftTree> trees) {
   const size_t n = contexts.size();
-  const double best_gain = gain_if_all_are_right(static_cast<int64_t>(n), rows);
+  // If all guesses were right: what a large batch need not look further than.
+  const double best_gain = most_gain(std::ssize(contexts), rows, config_.most_nodes, 1.0, config_.cost);
   if (best_gain < kLeastGain) return;
   std::vector<TextGuesses> guesses(n);
   std::vector<int32_t> lasts;

@@ -59,7 +59,6 @@ class MedusaDrafter final : public Drafter {
   void propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts, std::span<DraftTree> trees);
   void propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                        std::span<DraftTree> trees);
-  double gain_if_all_are_right(int64_t texts, int64_t rows) const;
   void add_copy(const DraftContext& context, TextGuesses& guesses);
 
   MedusaGuesser* guesser_;
