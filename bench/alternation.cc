@@ -29,6 +29,12 @@ double Alternation::median_s(Id id) const {
   return median(entries_.at(id).seconds);
 }
 
+double Alternation::median_ratio(Id a, Id b) const {
+  std::vector<double> ratios = all_s(a);
+  for (size_t round = 0; round < ratios.size(); ++round) ratios[round] /= all_s(b)[round];
+  return median(std::move(ratios));
+}
+
 const std::vector<double>& Alternation::all_s(Id id) const {
   return entries_.at(id).seconds;
 }

@@ -20,6 +20,7 @@ class Alternation {
   void run(int rounds);
 
   double median_s(Id id) const;                                 // seconds of one body
+  double median_ratio(Id a, Id b) const;                        // of a's seconds to b's, round by round
   const std::vector<double>& all_s(Id id) const;                // of each round
   std::vector<double> sum_s(const std::vector<Id>& ids) const;  // of each round, of all of them
 

@@ -39,10 +39,10 @@ std::vector<Method> methods(int64_t heads, const lm::StepCost& cost, bool with_d
       {.name = "plain", .guesses = Guesses::none},
       {.name = "chain", .config = {.shape = Shape::fixed, .choices = lm::chain_choices(heads)}},
       {.name = "static tree", .config = {.shape = Shape::fixed, .choices = lm::cartesian_choices(widths)}},
-      {.name = "dynamic tree", .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost}},
-      {.name = "copies", .guesses = Guesses::of_copies, .config = {.most_nodes = kMostRows, .cost = cost}},
-      {.name = "dynamic tree and copies", .config = {.most_nodes = kMostRows, .cost = cost}},
-      {.name = "typical", .config = {.most_nodes = kMostRows, .cost = cost}, .acceptance = lm::Acceptance::typical},
+      {.name = "dynamic tree", .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
+      {.name = "copies", .guesses = Guesses::of_copies, .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
+      {.name = "dynamic tree and copies", .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
+      {.name = "typical", .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}, .acceptance = lm::Acceptance::typical},
   };
   if (with_draft_model) all.push_back({.name = "draft model", .guesses = Guesses::of_draft_model});
   return all;
@@ -138,7 +138,7 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
               {"batch", batch},
               {"method", c.method().name},
               {"tokens_per_s", static_cast<double>(s.response_tokens) / seconds},
-              {"speed_up", rounds.median_s(ids[0]) / seconds},
+              {"speed_up", rounds.median_ratio(ids[0], ids[i])},
               {"steps", s.steps},
               {"tokens_per_tree", s.draft_steps == 0 ? 1.0 : 1.0 + kept / trees},
               {"nodes", static_cast<double>(s.drafted_tokens) / trees},

@@ -18,8 +18,9 @@ namespace gradus {
 
 namespace {
 
-// Pauses before a waiting thread sleeps: about 20 us, longer than the gap between two kernels of a small network.
-constexpr int kSpins = 600;
+// Pauses before a waiting thread sleeps: about 50 us, longer than the gap between two kernels of a small network or two
+// steps of decoding. Waking it takes as long.
+constexpr int kSpins = 2000;
 
 void pause() {
 #if defined(__x86_64__)

@@ -30,6 +30,7 @@ struct DraftContext {
   std::span<const int32_t> text = {};  // so far
   uint64_t sequence = 0;               // its name while the sampler runs
   int64_t deepest = 0;                 // the depth that nodes may have; node 0 has depth 0
+  int32_t hidden_row = 0;              // of the final hidden states: the one that its last token was drawn from
 };
 
 class Drafter {
@@ -37,7 +38,7 @@ class Drafter {
   virtual ~Drafter() = default;
 
   // A tree for each text; one of a single node drafts nothing.
-  //   hidden  [n, C] of each text, the final hidden state that its last token was drawn from
+  //   hidden  [all rows, C] of the pass before
   //   rows    that the pass over the trees has beside theirs
   virtual void propose(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                        std::span<DraftTree> trees) = 0;
@@ -46,6 +47,10 @@ class Drafter {
   // each the child of the one before; and whether it went on after the last of them, so that what that one had as
   // children was wrong.
   virtual void observe(uint64_t sequence, const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) = 0;
+
+  // What a step took that read nothing of a prompt, from its forward pass until its drafts were kept; `drafts` of its
+  // rows were guesses.
+  virtual void observe_step(int64_t /*rows*/, int64_t /*drafts*/, double /*ms*/) {}
 };
 
 }  // namespace gradus::lm

@@ -1,6 +1,7 @@
 #include "gradus/lm/generation.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "gradus/core/rng.h"
 #include "gradus/kernels/embedding.h"
@@ -13,6 +14,10 @@ namespace {
 
 // Sharing pays when it saves this many rows, or half a prompt; else nobody waits for it.
 constexpr int64_t kWorthSharing = 16;
+
+double milliseconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
 
 Tensor gather(std::span<const int32_t> rows, const Tensor& x) {
   Tensor y = Tensor::empty({static_cast<int64_t>(rows.size()), x.dim(1)}, x.dtype());
@@ -71,9 +76,12 @@ int64_t Generation::pages_for(int64_t tokens) const {
 void Generation::step() {
   admit();
   build_batch();
+  const auto start = std::chrono::steady_clock::now();
   const nn::Var hidden = model_.transformer().hidden(tape_, batch_, &cache_);
   draw(hidden.value());
   keep_drafted();
+  const bool only_draws = std::ssize(logit_rows_) == batch_.rows();  // nothing of a prompt was read
+  if (drafter_ != nullptr && only_draws) drafter_->observe_step(batch_.rows(), n_drafts_, milliseconds_since(start));
   propose(hidden.value());
   tape_.reset();
   ++stats_.steps;
@@ -139,6 +147,7 @@ void Generation::build_batch() {
   batch_.clear();
   drawings_.clear();
   logit_rows_.clear();
+  n_drafts_ = 0;
   int64_t left = config_.prefill_rows;
   std::vector<const Running*> in_order;
   for (size_t i = 0; i < running_.size(); ++i) {
@@ -167,9 +176,10 @@ void Generation::build_batch() {
     in_order.push_back(&r);
     drawings_.push_back({.running = i, .row = static_cast<int64_t>(logit_rows_.size()), .hidden = first});
     for (int64_t node = 0; node < r.tree.size(); ++node) logit_rows_.push_back(static_cast<int32_t>(first + node));
-    stats_.drafted_tokens += r.tree.size() - 1;
+    n_drafts_ += r.tree.size() - 1;
     ++stats_.draft_steps;
   }
+  stats_.drafted_tokens += n_drafts_;
   for (const Running* r : in_order)
     batch_.max_blocks = std::max(batch_.max_blocks, static_cast<int64_t>(r->pages.size()));
   for (const Running* r : in_order) {
@@ -300,24 +310,25 @@ void Generation::keep_drafted() {
 void Generation::propose(const Tensor& hidden) {
   for (Running& r : running_) r.tree.clear();
   if (drafter_ == nullptr) return;
-  std::vector<int32_t> rows;
   std::vector<DraftContext> contexts;
   std::vector<size_t> of;
   for (const Drawing& d : drawings_) {
     if (d.over) continue;
     const Running& r = running_[d.running];
     const auto left = config_.max_tokens - static_cast<int64_t>(samples_[r.request].tokens.size());
-    rows.push_back(static_cast<int32_t>(d.hidden) + d.node);
-    contexts.push_back({.text = r.text, .sequence = r.request, .deepest = left - 1});
+    contexts.push_back({.text = r.text,
+                        .sequence = r.request,
+                        .deepest = left - 1,
+                        .hidden_row = static_cast<int32_t>(d.hidden) + d.node});
     of.push_back(d.running);
   }
-  if (rows.empty()) return;
-  std::vector<DraftTree> trees(rows.size());
+  if (contexts.empty()) return;
+  std::vector<DraftTree> trees(contexts.size());
   for (size_t i = 0; i < trees.size(); ++i) trees[i].add(contexts[i].text.back(), -1);
   int64_t unread = 0;  // of prompts that have begun
   for (const Running& r : running_) unread += std::max<int64_t>(0, r.prompt_tokens - r.n_cached);
   const int64_t others = std::min(unread, config_.prefill_rows);
-  drafter_->propose(gather(rows, hidden), contexts, others, trees);
+  drafter_->propose(hidden, contexts, others, trees);
   for (size_t i = 0; i < trees.size(); ++i) running_[of[i]].tree = std::move(trees[i]);
 }
 

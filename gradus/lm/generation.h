@@ -87,6 +87,7 @@ class Generation {
   nn::TokenBatch batch_;
   std::vector<Drawing> drawings_;
   std::vector<int32_t> logit_rows_;  // of the hidden states, that logits are made of
+  int64_t n_drafts_ = 0;             // nodes below those of the texts' last tokens
   TokenDrawer drawer_;
 };
 

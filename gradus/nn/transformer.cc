@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "gradus/core/rng.h"
+#include "gradus/core/thread_pool.h"
 #include "gradus/kernels/convert.h"
 #include "gradus/kernels/elementwise.h"
 #include "gradus/kernels/embedding.h"
@@ -151,13 +152,14 @@ Var attention_with_trees(Var q, Var k, Var v, const TokenBatch& batch, const ker
 
 void KeyValueCache::keep_drafted(std::span<const int32_t> rows, const kernels::AttentionLayout& layout,
                                  const kernels::AttentionShape& shape) {
-  for (size_t i = 0; i < layers.size(); ++i) {
+  parallel_for(std::ssize(layers), [&](int64_t layer) {
+    const auto i = static_cast<size_t>(layer);
     const Shape kept{static_cast<int64_t>(rows.size()), drafted_keys[i].dim(1)};
     Tensor k = Tensor::empty(kept, drafted_keys[i].dtype()), v = Tensor::empty(kept, drafted_values[i].dtype());
     kernels::embedding(rows, drafted_keys[i], k);
     kernels::embedding(rows, drafted_values[i], v);
     kernels::store_keys_values(k, v, layout, shape, layers[i]);
-  }
+  });
 }
 
 void KeyValueCache::copy_page(int32_t from, int32_t to) {

@@ -1,21 +1,27 @@
 #include "gradus/lm/medusa/drafter.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "gradus/core/json.h"
+#include "gradus/kernels/embedding.h"
 #include "gradus/lm/repetition.h"
 
 namespace gradus::lm {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int64_t kShortestRepetition = 2, kLongestRepetition = 16;
+constexpr double kConfidenceOfCopies = 0.5;  // what is known is how often copies of such lengths were right
 constexpr size_t kRemembered = 4096;  // tokens of a text's end in which a repetition is looked for
-// The gain below which nothing is drafted, since costs are never known that well; and the one below which heads are
-// left alone for a while, about what they themselves cost.
-constexpr double kLeastGain = 1.03, kLeastGainOfHeads = 1.06;
+constexpr double kLeastGain = 1.03;  // the gain below which nothing is drafted, since costs are never known that well
+// Below this gain a step now and then goes without drafts, to see what it takes then.
+constexpr double kSureGain = 2;
+constexpr int64_t kMostInTurn = 24;
 constexpr int64_t kLongestPause = 64;
 constexpr size_t kMostChoices = 255;  // kernels::kMaxTreeNodes, node 0 included
 
@@ -80,9 +86,11 @@ MedusaChoices parse_choices(std::string_view json, std::string_view origin) {
 }
 
 MedusaDrafter::MedusaDrafter(MedusaGuesser* guesser, int64_t heads, const DraftingConfig& config)
-    : guesser_(guesser), n_heads_(guesser != nullptr ? heads : 0), config_(config) {
+    : guesser_(guesser),
+      n_heads_(guesser != nullptr ? heads : 0),
+      config_(config),
+      times_(config.cost ? config.cost : assumed_cost) {
   chances_.resize(static_cast<size_t>(n_heads_ + kCopyLengths));
-  if (!config_.cost) config_.cost = assumed_cost;
   require(config_.most_nodes >= 0 && config_.guesses_per_head >= 1, "medusa: {} nodes of {} guesses are no tree",
           config_.most_nodes, config_.guesses_per_head);
   sort_choices(config_.choices);
@@ -111,9 +119,17 @@ void MedusaDrafter::propose(const Tensor& hidden, std::span<const DraftContext> 
 }
 
 std::vector<std::vector<Candidate>> MedusaDrafter::guess(const Tensor& hidden, std::span<const DraftContext> contexts) {
-  std::vector<int32_t> drawn;
-  for (const DraftContext& c : contexts) drawn.push_back(c.text.back());
-  return guesser_->guess(hidden, drawn, config_.guesses_per_head);
+  const auto start = Clock::now();
+  std::vector<int32_t> rows, drawn;
+  for (const DraftContext& c : contexts) rows.push_back(c.hidden_row), drawn.push_back(c.text.back());
+  Tensor drawn_from = Tensor::empty({std::ssize(contexts), hidden.dim(1)}, hidden.dtype());
+  kernels::embedding(rows, hidden, drawn_from);
+  std::vector<std::vector<Candidate>> guesses = guesser_->guess(drawn_from, drawn, config_.guesses_per_head);
+  if (config_.learns_cost) {
+    const double ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    heads_ms_ = heads_ms_ == 0 ? ms : std::min(heads_ms_ + (ms - heads_ms_) / 8, 2 * heads_ms_);
+  }
+  return guesses;
 }
 
 void MedusaDrafter::propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts,
@@ -138,51 +154,79 @@ void MedusaDrafter::add_copy(const DraftContext& context, TextGuesses& guesses) 
   const Repetition r = find_repetition(text, kShortestRepetition, kLongestRepetition, config_.longest_copy);
   if (r.length == 0) return;
   const int32_t source = copy_source(r.length);
-  constexpr double kConfidence = 0.5;  // what is known is how often copies of such lengths were right
-  for (const int32_t token : r.continuation) guesses.path.push_back(guess(token, source, kConfidence));
+  for (const int32_t token : r.continuation) guesses.path.push_back(guess(token, source, kConfidenceOfCopies));
+}
+
+double MedusaDrafter::best_chance_of_copies() {
+  double best = 0;
+  for (int32_t length = 0; length < kCopyLengths; ++length)
+    best = std::max(best, chances(static_cast<int32_t>(n_heads_) + length).chance(kConfidenceOfCopies));
+  return best;
+}
+
+void MedusaDrafter::add_heads(std::span<const std::vector<Candidate>> heads, TextGuesses& guesses) {
+  for (int32_t k = 0; k < n_heads_; ++k) {
+    std::vector<Guess>& list = guesses.at_depth.emplace_back();
+    for (const Candidate& c : heads[static_cast<size_t>(k)])
+      list.push_back(guess(c.token, k, static_cast<double>(c.p)));
+    std::ranges::stable_sort(list, std::greater<>(), &Guess::chance);
+  }
+}
+
+// `saved`: how much sooner than without heads the tokens come that are expected of this step.
+void MedusaDrafter::weigh_heads(double saved, double plain_ms) {
+  constexpr double kWeight = 1.0 / 8;
+  heads_save_ += kWeight * (saved / plain_ms - heads_save_);
+  const bool paid = saved > 0 || heads_save_ > 0;
+  next_pause_ = paid ? 0 : std::clamp<int64_t>(2 * next_pause_, 4, kLongestPause);
+  pause_ = next_pause_;
 }
 
 void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                                     std::span<DraftTree> trees) {
-  const size_t n = contexts.size();
-  // If all guesses were right: what a large batch need not look further than.
-  const double best_gain = most_gain(std::ssize(contexts), rows, config_.most_nodes, 1.0, config_.cost);
-  if (best_gain < kLeastGain) return;
-  std::vector<TextGuesses> guesses(n);
+  const auto n = std::ssize(contexts);
+  const StepCost cost = [&](int64_t all) { return times_.ms(all, all > rows + n); };
+  const double plain_ms = cost(rows + n);
+  // What guesses as good as a source's best have been could gain: where that is nothing, nobody looks for any.
+  const auto could_gain = [&](double chance) {
+    return most_gain(n, rows, config_.most_nodes, chance, cost) >= kLeastGain;
+  };
+  const bool with_copies = config_.repetitions && could_gain(best_chance_of_copies());
+  const bool with_heads = guesser_ != nullptr && pause_ == 0 && could_gain(1.0);
+  if (pause_ > 0) --pause_;
+  if (!with_copies && !with_heads) return;
+  std::vector<TextGuesses> guesses(contexts.size());
   std::vector<int32_t> lasts;
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < contexts.size(); ++i) {
     lasts.push_back(contexts[i].text.back());
     guesses[i].deepest = contexts[i].deepest;
-    if (config_.repetitions) add_copy(contexts[i], guesses[i]);
+    if (with_copies) add_copy(contexts[i], guesses[i]);
   }
-  const bool with_heads = guesser_ != nullptr && pause_ == 0 && best_gain >= kLeastGainOfHeads;
-  if (pause_ > 0) --pause_;
+  const auto planned = [&] { return plan_trees(guesses, lasts, rows, config_.most_nodes, cost); };
+  const auto saved_ms = [&](const TreePlan& p) {
+    return p.tokens / static_cast<double>(n) * plain_ms - p.milliseconds;
+  };
+  TreePlan plan = planned();
   if (with_heads) {
+    const double without = saved_ms(plan);
     const std::vector<std::vector<Candidate>> heads = guess(hidden, contexts);
-    for (size_t i = 0; i < n; ++i) {
-      guesses[i].at_depth.resize(static_cast<size_t>(n_heads_));
-      for (int32_t k = 0; k < n_heads_; ++k) {
-        std::vector<Guess>& list = guesses[i].at_depth[static_cast<size_t>(k)];
-        for (const Candidate& c : heads[i * static_cast<size_t>(n_heads_) + static_cast<size_t>(k)])
-          list.push_back(guess(c.token, k, static_cast<double>(c.p)));
-        std::ranges::stable_sort(list, std::greater<>(), &Guess::chance);
-      }
-    }
+    const auto of_text = static_cast<size_t>(n_heads_);
+    for (size_t i = 0; i < guesses.size(); ++i) add_heads(std::span(heads).subspan(i * of_text, of_text), guesses[i]);
+    plan = planned();
+    weigh_heads(saved_ms(plan) - without - heads_ms_, plain_ms);
   }
-  const auto is_empty = [](const TextGuesses& g) { return g.at_depth.empty() && g.path.empty(); };
-  if (std::ranges::all_of(guesses, is_empty)) return;
-  TreePlan plan = plan_trees(guesses, lasts, rows, config_.most_nodes, config_.cost);
-  const double gain =
-      plan.tokens / static_cast<double>(n) * config_.cost(rows + static_cast<int64_t>(n)) / plan.milliseconds;
-  if (with_heads) {
-    next_pause_ = gain >= kLeastGainOfHeads ? 0 : std::clamp<int64_t>(2 * next_pause_, 4, kLongestPause);
-    pause_ = next_pause_;
-  }
-  if (gain < kLeastGain) return;
-  for (size_t i = 0; i < n; ++i) {
+  const double gain = plan.tokens / static_cast<double>(n) * plain_ms / plan.milliseconds;
+  if (gain < kLeastGain || (gain < kSureGain && drafted_in_turn_ >= kMostInTurn)) return;
+  for (size_t i = 0; i < trees.size(); ++i) {
     trees[i] = std::move(plan.trees[i].tree);
     guesses_of_[contexts[i].sequence] = std::move(plan.trees[i].guesses);
   }
+}
+
+void MedusaDrafter::observe_step(int64_t rows, int64_t drafts, double ms) {
+  if (!config_.learns_cost) return;
+  times_.observe(rows, drafts > 0, ms);
+  drafted_in_turn_ = drafts > 0 ? drafted_in_turn_ + 1 : 0;
 }
 
 // Each child of a node that was reached, and after which the text went on, was right or wrong.

@@ -10,6 +10,7 @@
 
 #include "gradus/lm/draft_chances.h"
 #include "gradus/lm/medusa/heads.h"
+#include "gradus/lm/step_times.h"
 #include "gradus/lm/tree_planner.h"
 
 namespace gradus::lm {
@@ -36,6 +37,7 @@ struct DraftingConfig {
   // Milliseconds of a pass by its rows (cost_curve.h), for dynamic shapes. Empty: as if up to 16 rows took the time of
   // one, and more in proportion.
   StepCost cost = {};
+  bool learns_cost = false;  // `cost` is corrected by what steps take, and heads are weighed with what they take
 };
 
 class MedusaDrafter final : public Drafter {
@@ -46,6 +48,7 @@ class MedusaDrafter final : public Drafter {
   void propose(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                std::span<DraftTree> trees) override;
   void observe(uint64_t sequence, const DraftTree& tree, std::span<const int32_t> accepted, bool went_on) override;
+  void observe_step(int64_t rows, int64_t drafts, double ms) override;
 
  private:
   // What became of the guesses of each source: heads 0, 1, ...; then copies by the length of the repetition.
@@ -59,14 +62,22 @@ class MedusaDrafter final : public Drafter {
   void propose_fixed(const Tensor& hidden, std::span<const DraftContext> contexts, std::span<DraftTree> trees);
   void propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                        std::span<DraftTree> trees);
+  double best_chance_of_copies();
   void add_copy(const DraftContext& context, TextGuesses& guesses);
+  void add_heads(std::span<const std::vector<Candidate>> heads, TextGuesses& guesses);
+  void weigh_heads(double saved, double plain_ms);
 
   MedusaGuesser* guesser_;
   int64_t n_heads_;
   DraftingConfig config_;
+  StepTimes times_;
+  int64_t drafted_in_turn_ = 0;
   std::vector<DraftChances> chances_;
   std::map<uint64_t, std::vector<Guess>> guesses_of_;  // [sequence][node] of the last step's trees
-  int64_t pause_ = 0, next_pause_ = 0;  // steps for which the heads are not asked, since they did not pay
+  // Heads that do not pay on average are not asked for some steps, and then for twice as many.
+  double heads_ms_ = 0;       // what asking them takes
+  double heads_save_ = 0.25;  // of a plain step's time, each time they are asked, on average
+  int64_t pause_ = 0, next_pause_ = 0;
 };
 
 }  // namespace gradus::lm

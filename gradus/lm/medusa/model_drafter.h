@@ -31,6 +31,7 @@ class ModelDrafter {
  private:
   DraftingConfig with_cost(DraftingConfig config) const {
     config.cost = [this](int64_t rows) { return cost_.ms(rows); };
+    config.learns_cost = true;
     return config;
   }
 
