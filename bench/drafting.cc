@@ -39,10 +39,15 @@ std::vector<Method> methods(int64_t heads, const lm::StepCost& cost, bool with_d
       {.name = "plain", .guesses = Guesses::none},
       {.name = "chain", .config = {.shape = Shape::fixed, .choices = lm::chain_choices(heads)}},
       {.name = "static tree", .config = {.shape = Shape::fixed, .choices = lm::cartesian_choices(widths)}},
-      {.name = "dynamic tree", .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
-      {.name = "copies", .guesses = Guesses::of_copies, .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
+      {.name = "dynamic tree",
+       .config = {.repetitions = false, .most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
+      {.name = "copies",
+       .guesses = Guesses::of_copies,
+       .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
       {.name = "dynamic tree and copies", .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}},
-      {.name = "typical", .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true}, .acceptance = lm::Acceptance::typical},
+      {.name = "typical",
+       .config = {.most_nodes = kMostRows, .cost = cost, .learns_cost = true},
+       .acceptance = lm::Acceptance::typical},
   };
   if (with_draft_model) all.push_back({.name = "draft model", .guesses = Guesses::of_draft_model});
   return all;

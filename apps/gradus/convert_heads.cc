@@ -35,9 +35,10 @@ int convert_heads(const ConvertHeadsOptions& o, Output& out) {
                   .vocabulary = loaded.vocabulary,
                   .dtype = loaded.dtype});
   const lm::MedusaConfig& shape = loaded.heads->config();
-  out.text(fmt::format("{}: {} heads of {} layer{} with {}, from {} to {}\n", o.folder, shape.heads, shape.layers,
+  out.text(fmt::format("{}: {} heads of {} layer{} with {}{}, from {} to {}\n", o.folder, shape.heads, shape.layers,
                        shape.layers == 1 ? "" : "s", shape.own_outputs ? "outputs of their own" : "the model's output",
-                       lm::name(loaded.layout), lm::name(layout)));
+                       shape.reads_token ? " that see the drawn token" : "", lm::name(loaded.layout),
+                       lm::name(layout)));
   return kDone;
 }
 

@@ -1,5 +1,5 @@
-// What decoding steps take, learnt while they are taken: drafts cost more than their rows, since their keys are moved and
-// their texts draw one token after another, and machines are not always as fast as when they were measured.
+// What decoding steps take, learnt while they are taken: drafts cost more than their rows, since their keys are moved
+// and their texts draw one token after another, and machines are not always as fast as when they were measured.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 namespace gradus::lm {
 
 // What was said beforehand, times e^scale, and for steps with drafts times e^extra: both followed by a Kalman filter
-// over the logarithms of what steps took to what was said (Kalman 1960). Where only steps of one kind are seen, a change
-// is held to be one of the scale.
+// over the logarithms of what steps took to what was said (Kalman 1960). Where only steps of one kind are seen, a
+// change is held to be one of the scale.
 class StepTimes {
  public:
   explicit StepTimes(StepCost said) : said_(std::move(said)) {}

@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kShortestRepetition = 2, kLongestRepetition = 16;
 constexpr double kConfidenceOfCopies = 0.5;  // what is known is how often copies of such lengths were right
-constexpr size_t kRemembered = 4096;  // tokens of a text's end in which a repetition is looked for
+constexpr size_t kRemembered = 4096;         // tokens of a text's end in which a repetition is looked for
 constexpr double kLeastGain = 1.03;  // the gain below which nothing is drafted, since costs are never known that well
 // Below this gain a step now and then goes without drafts, to see what it takes then.
 constexpr double kSureGain = 2;
@@ -185,7 +185,15 @@ void MedusaDrafter::weigh_heads(double saved, double plain_ms) {
 void MedusaDrafter::propose_dynamic(const Tensor& hidden, std::span<const DraftContext> contexts, int64_t rows,
                                     std::span<DraftTree> trees) {
   const auto n = std::ssize(contexts);
-  const StepCost cost = [&](int64_t all) { return times_.ms(all, all > rows + n); };
+  // Prompts are read with drafts or without: what they add to a step is no cost of its tokens.
+  const auto of_prompts = [&](bool with_drafts) {
+    return times_.ms(rows + n, with_drafts) - times_.ms(n, with_drafts);
+  };
+  const double beside_none = of_prompts(false), beside_drafts = of_prompts(true);
+  const StepCost cost = [&](int64_t all) {
+    const bool with_drafts = all > rows + n;
+    return times_.ms(all, with_drafts) - (with_drafts ? beside_drafts : beside_none);
+  };
   const double plain_ms = cost(rows + n);
   // What guesses as good as a source's best have been could gain: where that is nothing, nobody looks for any.
   const auto could_gain = [&](double chance) {

@@ -85,20 +85,23 @@ nn::Parameter& MedusaHeads::output(int64_t head) {
 }
 
 void MedusaHeads::set_weights(const NamedTensors& weights, std::string_view origin) {
-  for (nn::Parameter* p : order_) {
+  std::vector<Tensor> values;  // of order_; nothing is taken over before all are known to fit
+  for (const nn::Parameter* p : order_) {
     const auto found = std::ranges::find(weights, p->name, &NamedTensors::value_type::first);
     if (found == weights.end()) fail(ErrorCode::corrupt, "{}: tensor {} of the heads is missing", origin, p->name);
-    const Tensor& t = found->second;
+    const Tensor& t = values.emplace_back(found->second);
     if (t.shape() != p->value.shape() || !is_floating(t.dtype())) {
       fail(ErrorCode::corrupt, "{}: tensor {} is {} {}, but heads of this model have {}", origin, p->name,
            name(t.dtype()), to_string(t.shape()), to_string(p->value.shape()));
     }
-    kernels::convert(t, p->weights());
-    p->changed();
   }
   if (weights.size() != order_.size()) {
     fail(ErrorCode::corrupt, "{}: {} tensors, but {} heads of {} layers have {}", origin, weights.size(), config_.heads,
          config_.layers, order_.size());
+  }
+  for (size_t i = 0; i < order_.size(); ++i) {
+    kernels::convert(values[i], order_[i]->weights());
+    order_[i]->changed();
   }
 }
 
