@@ -116,6 +116,7 @@ struct DraftingOptions {
   std::string precision = "";         // "": the model's own
   std::vector<double> temperatures = {0.0, 1.0};
   std::vector<int64_t> batches = {1, 8, 64};
+  std::vector<std::string> only = {};  // names of methods that run beside plain decoding; empty: all
   int64_t max_tokens = 192;
   int rounds = 5;
 };

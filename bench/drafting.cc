@@ -53,6 +53,21 @@ std::vector<Method> methods(int64_t heads, const lm::StepCost& cost, bool with_d
   return all;
 }
 
+// Plain decoding, and those of `all` that are asked for.
+std::vector<Method> select(std::vector<Method> all, const std::vector<std::string>& only) {
+  if (only.empty()) return all;
+  std::vector<std::string> names;
+  for (const Method& m : all) names.push_back(m.name);
+  for (const std::string& name : only) {
+    require(std::ranges::count(names, name) > 0, "bench drafting: there is no method '{}'; take of: {}", name,
+            fmt::join(names, ", "));
+  }
+  std::erase_if(all, [&](const Method& m) {
+    return m.guesses != Method::Guesses::none && std::ranges::count(only, m.name) == 0;
+  });
+  return all;
+}
+
 // One way of continuing all prompts.
 class Competitor {
  public:
@@ -113,6 +128,8 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
   }
   const lm::CostCurve curve = lm::measure_cost_curve(model, std::min(2 * kMostRows, room / 2));
   const lm::StepCost cost = [&](int64_t rows) { return curve.ms(rows); };
+  const std::vector<Method> chosen =
+      select(methods(model.heads()->config().heads, cost, draft_model.has_value()), options.only);
   lm::MedusaGuesser guesser(*model.heads(), model.draft_vocabulary());
 
   for (const double temperature : options.temperatures) {
@@ -123,7 +140,7 @@ void drafting(const DraftingOptions& options, const Sink& sink) {
       std::vector<std::unique_ptr<Competitor>> competitors;
       Alternation rounds;
       std::vector<Alternation::Id> ids;
-      for (const Method& m : methods(model.heads()->config().heads, cost, draft_model.has_value())) {
+      for (const Method& m : chosen) {
         competitors.push_back(std::make_unique<Competitor>(
             model, guesser, draft_model ? &*draft_model : nullptr, m,
             lm::SamplerConfig{.max_batch = batch, .max_tokens = max_tokens, .temperature = temperature, .seed = 1}));

@@ -233,6 +233,7 @@ void declare_drafting(CLI::App& command, DraftingOptions& o) {
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   command.add_option("--temperature", o.bench.temperatures, "0 = greedy")->check(at_least(0))->capture_default_str();
   command.add_option("--batch", o.bench.batches, "texts at once")->check(CLI::Range(1, 1024))->capture_default_str();
+  command.add_option("--only", o.bench.only, "methods beside plain decoding, like 'dynamic tree and copies' [all]");
   command.add_option("--max-tokens", o.bench.max_tokens, "of each text")->check(at_least(1))->capture_default_str();
 }
 

@@ -2,28 +2,28 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace gradus::lm {
 
 namespace {
 
-// Of logarithms, squared: what a step's time varies by, and how far the scale moves from one step to the next.
-constexpr double kNoise = 0.04, kScaleDrift = 2e-4;
-// The extra forgets a part of itself each step, so that what was too much once is tried again, and becomes as unknown
-// as it was in the beginning.
-constexpr double kForgetting = 1.0 / 2048, kExtraDrift = 2 * kForgetting * 0.04;
-constexpr double kFarthest = 0.4;  // a step during which the machine did something else counts as one this far off
+// Of logarithms, squared: what a step's time varies by, and how far the two move from one step to the next.
+constexpr double kNoise = 0.04, kScaleDrift = 2e-4, kExtraDrift = 4e-5;
+constexpr double kForgetting = 1.0 / 512;  // of the extra, a step: what was too much once is tried again
+constexpr double kFarthest = 0.25;  // a step during which the machine did something else counts as this much too long
 
 }  // namespace
 
 void StepTimes::observe(int64_t rows, bool with_drafts, double ms) {
   const double said = said_(rows);
   if (said <= 0 || ms <= 0) return;
+  if (with_drafts && !std::exchange(drafted_before_, true)) return;  // the first one makes what is made once
   constexpr double kKept = 1 - kForgetting;
   extra_ *= kKept;
   var_scale_ += kScaleDrift, cov_ *= kKept, var_extra_ = kKept * kKept * var_extra_ + kExtraDrift;
   const double seen = std::log(ms / said), d = with_drafts ? 1 : 0;
-  const double innovation = std::clamp(seen - scale_ - d * extra_, -kFarthest, kFarthest);
+  const double innovation = std::min(seen - scale_ - d * extra_, kFarthest);
   const double with_scale = var_scale_ + d * cov_, with_extra = cov_ + d * var_extra_;  // covariances with what is seen
   const double variance = with_scale + d * with_extra + kNoise;
   scale_ += with_scale / variance * innovation;

@@ -22,6 +22,7 @@ class StepTimes {
  private:
   StepCost said_;
   double plain_ = 1, drafted_ = 1;  // what was said is multiplied by these
+  bool drafted_before_ = false;
   double scale_ = 0, extra_ = 0;
   double var_scale_ = 0.04, cov_ = 0, var_extra_ = 0.04;  // how far off they may be, squared
 };
